@@ -1,0 +1,170 @@
+"""What the records say, as numbers: nodes in a fixed order, and who carried which key since when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from cdpkit.errors import SchemaError
+from cdpkit.identity import normalise
+from cdpkit.identity.hygiene import Hygiene
+
+#: The time of a record that carries none: earlier than any other.
+EARLIEST = pd.Timestamp("1900-01-01")
+
+#: Columns of a records frame that are not attributes of a person.
+_FRAME = ("source", "record_id", "node_id", "known_at", "may_link")
+#: Attributes whose values are judged only by what stands beside them.
+_PLACES = ("street", "city")
+_DECLARED = ("first_name", "last_name", "birth_date", "email", "phone", "national_id", "loyalty_id")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Records reduced to nodes (distinct ``source, record_id``, in that order) and keys.
+
+    Parameters
+    ----------
+    nodes : DataFrame
+        ``source, record_id, node_id?, known_from, may_link``, indexed 0..n-1.
+    rows : DataFrame
+        The records as given, ordered by node and time.
+    node : ndarray of int
+        Node of each row.
+    known_at : ndarray of int
+        Microseconds since 1970, of each row.
+    keys : dict of str to Categorical
+        Keys of each row, by attribute.
+    spans : dict of str to DataFrame
+        ``node, code, known_at, last_at`` by attribute: each key of each node, first and last known.
+    verdicts : dict of str to (ndarray, ndarray)
+        Status and reason of each key by itself, by attribute (see `Hygiene.verdict`).
+    """
+
+    nodes: pd.DataFrame
+    rows: pd.DataFrame
+    node: np.ndarray
+    known_at: np.ndarray
+    keys: dict[str, pd.Categorical]
+    spans: dict[str, pd.DataFrame] = field(repr=False)
+    verdicts: dict[str, tuple[np.ndarray, np.ndarray]] = field(repr=False)
+
+    @classmethod
+    def of(cls, records: pd.DataFrame, rules: Hygiene, region: str = "FR") -> Evidence:
+        """Read a records frame; rows may come in any order.
+
+        Raises
+        ------
+        SchemaError
+            When ``source`` or ``record_id`` is absent or null.
+        """
+        faults = [
+            f"column `{name}` must be present and never null"
+            for name in ("source", "record_id")
+            if name not in records or records[name].isna().any()
+        ]
+        if faults:
+            raise SchemaError("the records frame", faults)
+        rows = records.reset_index(drop=True)
+        rows = rows.assign(source=rows["source"].astype("str"), record_id=rows["record_id"].astype("str"))
+        known_at = microseconds(
+            rows["known_at"] if "known_at" in rows else pd.Series(pd.NaT, index=rows.index)
+        )
+        pairs = rows[["source", "record_id"]].drop_duplicates().sort_values(["source", "record_id"])
+        pairs = pairs.reset_index(drop=True)
+        node = pd.MultiIndex.from_frame(pairs).get_indexer(
+            pd.MultiIndex.from_frame(rows[["source", "record_id"]])
+        )
+        order = np.lexsort((known_at, node))
+        rows, node, known_at = rows.iloc[order].reset_index(drop=True), node[order], known_at[order]
+        first = np.searchsorted(node, np.arange(len(pairs)))
+        nodes = pairs.assign(known_from=known_at[first])
+        if "node_id" in rows:
+            nodes["node_id"] = rows["node_id"].to_numpy()[first]
+        may = (
+            rows["may_link"].fillna(True).astype(bool)
+            if "may_link" in rows
+            else pd.Series(True, index=rows.index)
+        )
+        nodes["may_link"] = np.bincount(node, weights=~may, minlength=len(nodes)) == 0
+        keys = {
+            name: normalise.keys(rows[name], make)
+            for name, make in normalise.KEYS.items()
+            if name in rows and name != "phone"
+        }
+        if "phone" in rows:
+            keys["phone"] = normalise.phone_keys(rows["phone"], rows.get("country"), region)
+        spans = {name: _spans(node, key.codes, known_at) for name, key in keys.items()}
+        verdicts = {
+            name: rules.verdicts(name, key.categories) for name, key in keys.items() if name not in _PLACES
+        }
+        return cls(nodes, rows, node, known_at, keys, spans, verdicts)
+
+    @property
+    def attributes(self) -> list[str]:
+        """Columns that describe persons, known ones first, extra ones after."""
+        known = [name for name in normalise.KEYS if name in self.rows]
+        return known + sorted(str(c) for c in self.rows if c not in normalise.KEYS and c not in _FRAME)
+
+    def seen(self, attribute: str) -> pd.DataFrame:
+        """Return ``node, code, known_at, last_at``: each key of each node, first and last known."""
+        return self.spans.get(attribute, _NOTHING)
+
+    def latest(self, attribute: str) -> np.ndarray:
+        """Return the code of each node's last known key, -1 when it has none."""
+        seen = self.seen(attribute)
+        out = np.full(len(self.nodes), -1, dtype=np.int64)
+        order = np.lexsort((-seen["code"], seen["last_at"]))
+        out[seen["node"].to_numpy()[order]] = seen["code"].to_numpy()[order]
+        return out
+
+    def good(self, attribute: str) -> np.ndarray:
+        """Tell, by code, whether a key is neither blocked nor invalid; a last False is for "no key"."""
+        n = len(self.keys[attribute].categories)
+        status = self.verdicts[attribute][0] if attribute in self.verdicts else np.full(n, "ok")
+        return np.append(status == "ok", False)
+
+    def strength(self) -> np.ndarray:
+        """Return how well each node is known: 2 declared, 1 an account from its start, 0 anonymous."""
+        out = np.zeros(len(self.nodes), dtype=np.int64)
+        account = self.seen("account_id")
+        born = account["known_at"].to_numpy() <= self.nodes["known_from"].to_numpy()[account["node"]]
+        out[account["node"].to_numpy()[born]] = 1
+        for name in _DECLARED:
+            out[self.seen(name)["node"].to_numpy()] = 2
+        return out
+
+
+def _spans(node: np.ndarray, codes: np.ndarray, known_at: np.ndarray) -> pd.DataFrame:
+    """Return ``node, code, known_at, last_at`` of the rows that have a key."""
+    has = codes >= 0
+    node, code, at = node[has], codes[has].astype(np.int64), known_at[has]
+    order = np.lexsort((at, code, node))
+    node, code, at = node[order], code[order], at[order]
+    new = np.ones(len(node), dtype=bool)
+    new[1:] = (node[1:] != node[:-1]) | (code[1:] != code[:-1])
+    start = np.flatnonzero(new)
+    end = np.append(start[1:], len(node))[: len(start)] - 1
+    return pd.DataFrame({"node": node[start], "code": code[start], "known_at": at[start], "last_at": at[end]})
+
+
+_NOTHING = _spans(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def microseconds(times: pd.Series) -> np.ndarray:
+    """Return UTC microseconds since 1970; missing times are the earliest possible.
+
+    Examples
+    --------
+    >>> microseconds(pd.Series(["1970-01-01 00:00:01", None])).tolist()
+    [1000000, -2208988800000000]
+    """
+    stamps = pd.to_datetime(times, utc=True).dt.tz_localize(None).astype("datetime64[us]")
+    return stamps.fillna(EARLIEST).to_numpy().astype("datetime64[us]").astype(np.int64)
+
+
+def timestamps(values: np.ndarray) -> np.ndarray:
+    """Return microseconds as datetime64[us]."""
+    return np.asarray(values, dtype=np.int64).astype("datetime64[us]")

@@ -1,0 +1,8 @@
+"""Sources: typed contracts that turn raw exports into canonical tables, with nothing lost on the way."""
+
+from cdpkit.sources.contract import Contract, shipped
+from cdpkit.sources.loading import load
+from cdpkit.sources.registry import Adapter, adapter, available
+from cdpkit.sources.report import DatasetReport, LoadReport
+
+__all__ = ["Adapter", "Contract", "DatasetReport", "LoadReport", "adapter", "available", "load", "shipped"]

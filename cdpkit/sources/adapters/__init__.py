@@ -1,0 +1,1 @@
+"""Adapters: the contracts of known sets of exports."""

@@ -1,0 +1,13 @@
+"""A French retailer's seven systems, as the synthetic world exports them."""
+
+from __future__ import annotations
+
+from cdpkit.sources.contract import Contract, shipped
+
+#: Catalogue and customer files first: a node is then numbered where it is described.
+SYSTEMS = ("crm", "shop", "store", "web", "email", "calls", "catalogue")
+
+
+def contracts() -> list[Contract]:
+    """Return one contract a system."""
+    return [shipped(system) for system in SYSTEMS]

@@ -1,0 +1,303 @@
+"""Read one export into text columns, every record counted, numbered and recoverable as received."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import csv
+import gzip
+import hashlib
+import mmap
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+import numpy as np
+
+from cdpkit.errors import ContractError
+from cdpkit.sources.expression import LINE
+from cdpkit.sources.scan import Block, Layout, scan
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from cdpkit.sources.contract import Dataset
+
+#: A header longer than this is not one.
+_HEADER_BYTES = 1 << 20
+
+
+@dataclass
+class Staged:
+    """A file read into a table of text columns.
+
+    Parameters
+    ----------
+    records_in : int
+        Physical records counted.
+    bad : dict of int to (list of str, bytes)
+        Records set aside by the scan, by line: reasons and bytes as received.
+    originals : callable
+        Gives the bytes of records by line.
+    warnings : list of str
+        What was accepted but is worth saying.
+    """
+
+    records_in: int = 0
+    bad: dict[int, tuple[list[str], bytes]] = field(default_factory=dict)
+    originals: Callable[[Sequence[int]], dict[int, bytes]] = lambda lines: {}
+    warnings: list[str] = field(default_factory=list)
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def stage(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    path: Path,
+    dataset: Dataset,
+    columns: Sequence[str],
+    optional: Sequence[str],
+    used: Sequence[str],
+) -> Staged:
+    """Read a file into table `table`: `_cdp_line` and the used columns as text, empty text as null.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Where the table is made.
+    table : str
+        Name of the table to make.
+    path : Path
+        CSV (gzip accepted) or Parquet, recognised by their first bytes.
+    dataset : Dataset
+        How it is written.
+    columns, optional : sequence of str
+        Columns that must and that may be there.
+    used : sequence of str
+        Columns wanted.
+
+    Raises
+    ------
+    ContractError
+        When the file as a whole cannot be what the contract says.
+    """
+    if path.stat().st_size == 0:
+        raise ContractError("file", ["must not be empty; got 0 bytes"])
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    kind = "parquet" if magic == b"PAR1" else "csv"
+    if kind not in dataset.formats:
+        raise ContractError("file", [f"must be {' or '.join(dataset.formats)}; got {kind}"])
+    if kind == "parquet":
+        return _stage_parquet(connection, table, path, dataset, columns, optional, used)
+    return _stage_csv(
+        connection, table, _bytes_of(path, magic, dataset.encoding), dataset, columns, optional, used
+    )
+
+
+def _bytes_of(path: Path, magic: bytes, encoding: str) -> mmap.mmap:
+    """Map the file in memory; unpacked, and in an ASCII superset, through a scratch file where needed."""
+    with contextlib.ExitStack() as stack:
+        stream: BinaryIO = stack.enter_context(path.open("rb"))
+        if magic[:2] == b"\x1f\x8b":
+            scratch = stack.enter_context(tempfile.TemporaryFile())
+            try:
+                # To the end before a row is used: only there does the checksum tell a whole file.
+                shutil.copyfileobj(gzip.GzipFile(fileobj=stream), scratch, 1 << 20)
+            except (OSError, EOFError, zlib.error) as error:
+                raise ContractError("file", [f"must be a whole gzip file: {error}"]) from None
+            stream = cast(BinaryIO, scratch)
+        if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
+            stream.seek(0)
+            try:
+                text = stream.read().decode(encoding)
+            except UnicodeDecodeError:
+                raise ContractError("file", [f"must be in {encoding}"]) from None
+            stream = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile()))
+            stream.write(text.encode())
+        if stream.writable():
+            stream.flush()
+        if os.fstat(stream.fileno()).st_size == 0:
+            raise ContractError("file", ["must not be empty; got 0 bytes"])
+        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _stage_csv(connection, table, data, dataset, columns, optional, used) -> Staged:
+    encoding = codecs.lookup(dataset.encoding).name
+    encoding = "utf-8" if encoding.startswith("utf") else encoding
+    header, offset, line = _header(data, dataset, encoding)
+    staged = Staged(warnings=_compare(header, columns, optional, dataset.extra))
+    blanks = dataset.delimiter == "whitespace"
+    layout = Layout(
+        None if blanks else dataset.delimiter.encode(),
+        None if blanks or not dataset.quote else dataset.quote.encode(),
+        encoding,
+        len(header),
+        dataset.max_record_bytes,
+        dataset.max_newlines,
+    )
+    _create(connection, table, used)
+    offsets: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    for block in scan(data, layout, offset, line):
+        staged.records_in += len(block.starts)
+        for position, reasons in block.faults.items():
+            original = bytes(data[block.starts[position] : block.ends[position]])
+            staged.bad[int(block.lines[position])] = (reasons, original)
+        good = block.good
+        offsets.append((block.lines[good], block.starts[good], block.ends[good]))
+        if len(good):
+            _append(
+                connection, table, _parse(block, header, used, "\t" if blanks else dataset.delimiter, layout)
+            )
+    if not staged.records_in:
+        staged.warnings.append("the file holds a header and no record")
+    staged.originals = _finder(data, offsets)
+    return staged
+
+
+def _header(data, dataset: Dataset, encoding: str) -> tuple[list[str], int, int]:
+    """Return the names in the header, and the offset and line at which the records begin."""
+    start = 3 if data[:3] == b"\xef\xbb\xbf" else 0
+    first_line = 1
+    if data[start : start + 4].lower() == b"sep=":  # a hint spreadsheets write for themselves
+        start, first_line = data.find(b"\n", start) + 1, 2
+    try:
+        head = data[start : start + _HEADER_BYTES]
+        text = head[: head.rfind(b"\n") + 1 or None].decode(encoding, errors="replace")
+        if dataset.delimiter == "whitespace":
+            names, used = text.split("\n", 1)[0].split(), 1
+        else:
+            lines = csv.reader(
+                text.splitlines(keepends=True), delimiter=dataset.delimiter, quotechar=dataset.quote
+            )
+            names, used = next(lines), lines.line_num
+    except (csv.Error, StopIteration):
+        raise ContractError("file", ["must begin with a header"]) from None
+    offset = start
+    for _ in range(used):
+        found = data.find(b"\n", offset)
+        offset = len(data) if found < 0 else found + 1
+    return [column.strip() for column in names], offset, first_line + used
+
+
+def _compare(header: list[str], columns: Sequence[str], optional: Sequence[str], extra: str) -> list[str]:
+    """Compare a header with the contract by name; order does not matter."""
+    folded = [column.lower() for column in header]
+    faults = [f"header must name column `{column}`" for column in columns if column not in header]
+    if len(faults) == len(columns):
+        # Without a header the first line may hold a person: nothing of it is repeated.
+        faults = ["file must begin with a header; none of the contract's columns is in the first line"]
+    else:
+        known = [c for c in dict.fromkeys(folded) if folded.count(c) > 1]
+        faults += [
+            f"header must name a column once; got column {folded.index(c) + 1} twice or more" for c in known
+        ]
+    unknown = [column for column in header if column not in columns and column not in optional]
+    if unknown and not faults and extra == "refuse":
+        faults.append(f"header must not name other columns; got {len(unknown)}: {', '.join(unknown)}")
+    if faults:
+        raise ContractError("file", faults)
+    return [f"columns not in the contract were left aside: {', '.join(unknown)}"] if unknown else []
+
+
+def _parse(block: Block, header: list[str], used: Sequence[str], delimiter: str, layout: Layout):
+    """Split the sound records of a block into text columns."""
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    quote = layout.quote.decode() if layout.quote else False
+    table = arrow_csv.read_csv(
+        pa.BufferReader(block.text),
+        arrow_csv.ReadOptions(column_names=header, block_size=max(4 << 20, layout.max_record_bytes + 64)),
+        arrow_csv.ParseOptions(
+            delimiter=delimiter,
+            quote_char=quote,
+            double_quote=bool(quote),
+            newlines_in_values=block.multiline,
+        ),
+        arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()),
+            include_columns=list(used) or header[:1],
+            include_missing_columns=True,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        ),
+    )
+    good = block.good
+    if table.num_rows != len(good):
+        raise ContractError(
+            "file", [f"must reconcile: {len(good)} sound records counted; {table.num_rows} parsed"]
+        )
+    return table.append_column(LINE, pa.array(block.lines[good], pa.int64()))
+
+
+def _create(connection, table: str, used: Sequence[str]) -> None:
+    listed = "".join(f", {_quoted(column)} VARCHAR" for column in used)
+    connection.execute(f"CREATE TABLE {table} ({LINE} BIGINT{listed})")
+
+
+def _append(connection, table: str, rows) -> None:
+    connection.register("_cdp_block", rows)
+    connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _cdp_block")
+    connection.unregister("_cdp_block")
+
+
+def _finder(data, offsets) -> Callable[[Sequence[int]], dict[int, bytes]]:
+    def find(lines: Sequence[int]) -> dict[int, bytes]:
+        known, starts, ends = (np.concatenate([part[i] for part in offsets]) for i in range(3))
+        places = np.searchsorted(known, lines)
+        return {int(known[p]): bytes(data[starts[p] : ends[p]]) for p in places}
+
+    return find
+
+
+def _stage_parquet(connection, table, path, dataset, columns, optional, used) -> Staged:
+    import duckdb
+
+    try:
+        found = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
+        header = [row[0] for row in found]
+        staged = Staged(warnings=_compare(header, columns, optional, dataset.extra))
+        _create(connection, table, used)
+        listed = "".join(
+            f", nullif(CAST({_quoted(c)} AS VARCHAR), '') AS {_quoted(c)}" for c in used if c in header
+        )
+        connection.execute(
+            f"INSERT INTO {table} BY NAME SELECT file_row_number + 1 AS {LINE}{listed} "
+            "FROM read_parquet(?, file_row_number = true)",
+            [str(path)],
+        )
+        counted = connection.execute(
+            "SELECT sum(num_rows) FROM parquet_file_metadata(?)", [str(path)]
+        ).fetchall()
+    except duckdb.Error:
+        raise ContractError("file", ["must be a whole Parquet file; it cannot be read to its end"]) from None
+    staged.records_in = int(counted[0][0])
+
+    def originals(lines: Sequence[int]) -> dict[int, bytes]:
+        packed = ", ".join(f"{_quoted(column)} := {_quoted(column)}" for column in header)
+        rows = connection.execute(
+            f"SELECT file_row_number + 1, CAST(to_json(struct_pack({packed})) AS VARCHAR)"
+            " FROM read_parquet($path, file_row_number = true)"
+            " WHERE list_contains($lines, file_row_number + 1)",
+            {"path": str(path), "lines": list(lines)},
+        ).fetchall()
+        return {line: text.encode() for line, text in rows}
+
+    staged.originals = originals
+    return staged
+
+
+def _quoted(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
