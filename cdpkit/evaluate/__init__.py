@@ -1,0 +1,27 @@
+"""Evaluation as tidy frames: every figure with its interval, its count and the rule beside it."""
+
+from cdpkit.evaluate.achieved import achieved
+from cdpkit.evaluate.calibration import calibration, calibration_error
+from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
+from cdpkit.evaluate.paired import Difference, log_losses, paired
+from cdpkit.evaluate.ranking import ranking
+from cdpkit.evaluate.targeting import TIERS, deciles, gains, histogram, tiers, top_n
+
+__all__ = [
+    "TIERS",
+    "Difference",
+    "achieved",
+    "bootstrap",
+    "calibration",
+    "calibration_error",
+    "deciles",
+    "gains",
+    "histogram",
+    "log_losses",
+    "paired",
+    "quantile_range",
+    "ranking",
+    "tiers",
+    "top_n",
+    "wilson",
+]

@@ -1,0 +1,254 @@
+"""What the registry keeps: a model, its rule, who decides, the tiers, the definition and the card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from cdpkit.errors import CdpkitError
+from cdpkit.models.appetence import AppetenceClassifier
+from cdpkit.models.baseline import RuleBaseline, Verdict
+from cdpkit.models.frame import FrameError
+from cdpkit.models.reasons import top_reasons
+from cdpkit.models.state import plain, read_json, write_json
+from cdpkit.models.tiers import Tiers
+
+#: People explained at a time, so that memory does not grow with the base.
+PEOPLE_AT_ONCE = 100_000
+
+
+class Scorer:
+    """Score people: the served estimator with its tiers, as one object that is evaluated, stored and used.
+
+    Parameters
+    ----------
+    name : str
+        Registered name: ``appetence``, ``churn``, …
+    classifier : AppetenceClassifier
+        Fitted.
+    rule : RuleBaseline, optional
+        Fitted; served where the verdict says so.
+    verdict : Verdict, optional
+        Rule or model; the model without one.
+    definition : mapping or object with ``to_dict``, optional
+        What counts as a conversion.
+    card : mapping, optional
+        As given by `build_card`.
+    tiers : Tiers, optional
+        Fitted on scores of the served estimator; see `fit_tiers`.
+
+    Examples
+    --------
+    >>> X = pd.DataFrame({"visits": np.arange(400) % 10}, index=[f"p{i}" for i in range(400)])
+    >>> y = X.visits > 6
+    >>> scorer = Scorer("appetence", AppetenceClassifier().fit(X, y)).fit_tiers(X, "everybody")
+    >>> scores = scorer.score(X.head(3), pd.Timestamp("2026-06-30"), "1")
+    >>> scores[["person_id", "tier", "decided_by"]].values.tolist()[0]
+    ['p0', 'cold', 'appetence:1']
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classifier: AppetenceClassifier,
+        rule: RuleBaseline | None = None,
+        verdict: Verdict | None = None,
+        definition: Any = None,
+        card: Mapping[str, Any] | None = None,
+        tiers: Tiers | None = None,
+    ) -> None:
+        if verdict is not None and verdict.decided_by == "rule" and rule is None:
+            raise CdpkitError("a verdict for the rule must come with the rule", do="Pass `rule`")
+        self.name, self.classifier, self.rule, self.verdict = name, classifier, rule, verdict
+        self.definition = definition.to_dict() if hasattr(definition, "to_dict") else dict(definition or {})
+        self.card: dict[str, Any] = dict(card or {})
+        self.tiers = tiers
+
+    @property
+    def rule_decides(self) -> bool:
+        """Whether the rule is served."""
+        return self.verdict is not None and self.verdict.decided_by == "rule"
+
+    @property
+    def estimator(self) -> AppetenceClassifier | RuleBaseline:
+        """The served estimator."""
+        return self.rule if self.rule_decides and self.rule is not None else self.classifier
+
+    def columns(self) -> list[str]:
+        """Return the columns `predict` takes: the model's, and the rule's where it is another."""
+        names = list(self.classifier.columns_.names)
+        return [*names, self.rule.column] if self.rule and self.rule.column not in names else names
+
+    def wire(self) -> list[dict[str, str]]:
+        """Return the wire schema of `predict`: a name and ``double`` or ``string`` for each column."""
+        own = self.classifier.columns_.wire()
+        added = [{"name": n, "type": "double"} for n in self.columns()[len(own) :]]
+        return own + added
+
+    def fit_tiers(self, X: pd.DataFrame, population: str, tiers: Tiers | None = None) -> Scorer:
+        """Fit the tiers on the served scores of a reference population.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Features of the reference population.
+        population : str
+            Who they are.
+        tiers : Tiers, optional
+            How to cut; a tenth hot and three tenths warm by default.
+
+        Returns
+        -------
+        Scorer
+            Itself.
+        """
+        self.tiers = (tiers or Tiers()).fit(self.probability(X), population)
+        return self
+
+    def _features(self, X: pd.DataFrame) -> pd.DataFrame:
+        """Return the model's columns in its order, whatever else the frame holds."""
+        names = self.columns()
+        absent = [name for name in names if name not in X.columns]
+        if absent:
+            raise FrameError("the frame to score", [f"column `{n}` must be present" for n in absent])
+        return X[names]
+
+    def probability(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the served probability of each row."""
+        return self._ask("predict_proba", self._features(X))[:, 1]
+
+    def _ask(self, question: str, features: pd.DataFrame) -> Any:
+        if self.rule_decides:
+            return getattr(self.estimator, question)(features)
+        return getattr(self.estimator, question)(features[list(self.classifier.columns_.names)])
+
+    def predict(self, X: pd.DataFrame, *, reasons: bool = True, exact: bool = False) -> pd.DataFrame:
+        """Score rows, without naming anybody: what a registry's consumer calls.
+
+        Parameters
+        ----------
+        X : DataFrame
+            At least the columns of `wire`, in any order.
+        reasons : bool
+            Whether to give three reasons a row.
+        exact : bool
+            Exact SHAP values behind the reasons; approximate by default.
+
+        Returns
+        -------
+        DataFrame
+            ``score`` (probability), ``percentile`` (0 to 100), ``decile`` (1 best), ``tier`` (hot, warm,
+            cold), ``resemblance`` (0 to 100) and ``reasons`` (list of encoded reasons, empty if not asked).
+        """
+        if self.tiers is None:
+            raise CdpkitError("a scorer must have tiers before it scores", do="Call `fit_tiers` first")
+        X = self._features(X)
+        score = self.probability(X)
+        tier = self.tiers.assign(score)
+        told: list[list[str]] = []
+        for first in range(0, len(X) if reasons else 0, PEOPLE_AT_ONCE):
+            part = X.iloc[first : first + PEOPLE_AT_ONCE]
+            names = None if self.rule_decides else list(self.classifier.columns_.names)
+            seen = part if names is None else part[names]
+            found = top_reasons(
+                self.estimator.contributions(seen, exact), seen, tiers=tier[first : first + len(part)]
+            )
+            told += [[reason.encode() for reason in person] for person in found]
+        return pd.DataFrame(
+            {
+                "score": score,
+                "percentile": self.tiers.percentile(score),
+                "decile": self.tiers.decile(score),
+                "tier": pd.Series(tier, index=X.index, dtype="str"),
+                "resemblance": self._ask("resemblance", X),
+                "reasons": pd.Series(
+                    told if reasons else [[] for _ in range(len(X))], index=X.index, dtype=object
+                ),
+            },
+            index=X.index,
+        )
+
+    def score(
+        self, X: pd.DataFrame, as_of: Any, version: str | int, *, reasons: bool = True, exact: bool = False
+    ) -> pd.DataFrame:
+        """Score persons: rows of the table ``scores``.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Features, with the person in a column ``person_id`` or in the index.
+        as_of : timestamp
+            Date of the knowledge in the features, UTC without a zone.
+        version : str or int
+            Version in the registry.
+        reasons, exact : bool
+            As for `predict`.
+
+        Returns
+        -------
+        DataFrame
+            Exactly the columns of ``scores``: ``person_id, as_of, model, version, score, percentile,
+            decile, tier, resemblance, reasons, decided_by, reference_population``.
+        """
+        persons = X["person_id"] if "person_id" in X.columns else X.index.to_series()
+        scored = self.predict(X, reasons=reasons, exact=exact)
+        assert self.tiers is not None
+        by = "rule" if self.rule_decides else f"{self.name}:{version}"
+        return pd.DataFrame(
+            {
+                "person_id": pd.Series(persons.to_numpy(), index=X.index).astype("str"),
+                "as_of": pd.Series(pd.Timestamp(as_of).as_unit("us"), index=X.index, dtype="datetime64[us]"),
+                "model": pd.Series(self.name, index=X.index, dtype="str"),
+                "version": pd.Series(str(version), index=X.index, dtype="str"),
+                **{name: scored[name] for name in scored.columns},
+                "decided_by": pd.Series(by, index=X.index, dtype="str"),
+                "reference_population": pd.Series(
+                    self.tiers.reference_population_, index=X.index, dtype="str"
+                ),
+            }
+        ).reset_index(drop=True)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything as JSON into a folder: ``scorer.json``, ``card.json``, ``model/``, ``rule/``."""
+        folder = Path(folder)
+        self.classifier.save(folder / "model")
+        if self.rule is not None:
+            self.rule.save(folder / "rule")
+        content = {
+            "format": "scorer",
+            "name": self.name,
+            "rule": self.rule is not None,
+            "verdict": None if self.verdict is None else self.verdict.to_dict(),
+            "definition": self.definition,
+            "tiers": None if self.tiers is None else self.tiers.to_dict(),
+            "wire": self.wire(),
+        }
+        write_json(folder / "scorer.json", content)
+        write_json(folder / "card.json", {"format": "model-card"} | self.card)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Scorer:
+        """Read back what `save` wrote.
+
+        Raises
+        ------
+        IntegrityError
+            Where the folder does not hold a scorer.
+        """
+        folder = Path(folder)
+        content = read_json(folder / "scorer.json", "scorer")
+        return cls(
+            content["name"],
+            AppetenceClassifier.load(folder / "model"),
+            RuleBaseline.load(folder / "rule") if content["rule"] else None,
+            Verdict(**content["verdict"]) if content["verdict"] else None,
+            content["definition"],
+            plain(read_json(folder / "card.json", "model-card")),
+            Tiers.from_dict(content["tiers"]) if content["tiers"] else None,
+        )
