@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -68,6 +69,18 @@ def test_lock_pins_every_requirement_and_carries_no_address() -> None:
     assert all("==" in line for line in lines)
     assert not [line for line in lines if "://" in line or "--hash" in line or line.startswith("-")]
     assert {re.split(r"[>=<\[]", r)[0].lower() for r in wanted} <= pinned
+
+
+def test_the_readme_quotes_the_measured_figures() -> None:
+    """Each row of the README's benchmark table is the results file's, to its last digit."""
+    results = json.loads(_text("tests/benchmarks/results/appetence.json"))["results"]
+    text = _text("README.md")
+    for name, result in results.items():
+        if "figures" in result:
+            loss = next(f["value"] for f in result["figures"] if f["metric"] == "log_loss")
+            gap = result["log_loss_minus_peer"]
+            assert f"| {name} | {loss:.4f} |" in text
+            assert f"{gap['mean']:+.4f} ± {gap['se']:.4f}" in text
 
 
 def test_every_public_object_has_a_docstring() -> None:

@@ -2,7 +2,17 @@
 
 from cdpkit.sources.contract import Contract, shipped
 from cdpkit.sources.loading import load
-from cdpkit.sources.registry import Adapter, adapter, available
+from cdpkit.sources.registry import Adapter, adapter, available, defaults_of
 from cdpkit.sources.report import DatasetReport, LoadReport
 
-__all__ = ["Adapter", "Contract", "DatasetReport", "LoadReport", "adapter", "available", "load", "shipped"]
+__all__ = [
+    "Adapter",
+    "Contract",
+    "DatasetReport",
+    "LoadReport",
+    "adapter",
+    "available",
+    "defaults_of",
+    "load",
+    "shipped",
+]

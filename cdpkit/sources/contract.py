@@ -217,6 +217,8 @@ class Contract(_Part):
     bases : dict of str to Basis
         Basis declared for ``stitching`` and ``profiling``; none means only with consent. Activation
         always needs a recorded consent, so no basis can be declared for it.
+    defaults : dict
+        Notebook parameters that suit this source, such as ``horizon_days``; what the user gives wins.
     datasets : dict of str to Dataset
         Its exports. Settings of format, zone, currency… given beside `source` hold for all of them.
 
@@ -254,6 +256,7 @@ class Contract(_Part):
     en: str = ""
     fr: str = ""
     bases: dict[str, Basis] = {}
+    defaults: dict[str, str | int | float | bool] = {}
     datasets: dict[str, Dataset] = Field(min_length=1)
 
     @model_validator(mode="before")

@@ -82,6 +82,17 @@ def adapter(name: str) -> Adapter:
     return Adapter(name, about, tuple(found.contracts()))
 
 
+def defaults_of(source: str | Path) -> dict[str, str | int | float | bool]:
+    """Return the notebook parameters that a source's contracts suggest.
+
+    Examples
+    --------
+    >>> defaults_of("online_retail")["horizon_days"]
+    90
+    """
+    return {name: value for c in contracts_of(source) for name, value in c.defaults.items()}
+
+
 def contracts_of(source: str | Path | Contract | Sequence[Contract]) -> tuple[Contract, ...]:
     """Return the contracts meant by an adapter's name, a shipped source, a TOML file or contracts.
 

@@ -1,0 +1,45 @@
+"""Which records may be profiled at each date: the consent room's answer, kept for one build."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlglot import exp
+
+from cdpkit import consent
+from cdpkit.features.tree import Tree, col, select, table
+
+if TYPE_CHECKING:
+    from cdpkit.engine import Engine
+
+#: The purpose features are computed for.
+PURPOSE = "profiling"
+
+_PERMITTED = "feature_permitted"
+
+
+def permit(engine: Engine, as_of: object, *, rows: str | None = None, also_at: object = None) -> Tree:
+    """Keep the permitted records of a build, and return the query that reads them.
+
+    Parameters
+    ----------
+    engine : Engine
+    as_of : timestamp
+        Date of a snapshot; unused with `rows`.
+    rows : str, optional
+        Table of ``person_id, as_of`` with a date by row.
+    also_at : timestamp, optional
+        A later date at which permission must hold too.
+
+    Returns
+    -------
+    Expression
+        ``node_id``, and ``as_of`` with `rows`.
+    """
+    query = consent.nodes_sql(PURPOSE, as_of) if rows is None else consent.rows_sql(PURPOSE, rows)
+    if also_at is not None:
+        still = consent.nodes_sql(PURPOSE, also_at)
+        query = query.where(exp.In(this=exp.column("node_id"), query=exp.Subquery(this=still)), copy=False)
+    engine.materialise(_PERMITTED, query.sql(dialect=engine.dialect))
+    columns = [col("node_id")] if rows is None else [col("node_id"), col("as_of")]
+    return select(columns, table(_PERMITTED))

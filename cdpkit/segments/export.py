@@ -1,0 +1,123 @@
+"""The file that leaves: hashed keys, a manifest that accounts for everyone, and a log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from sqlglot import exp
+
+if TYPE_CHECKING:
+    from cdpkit.run import Run
+    from cdpkit.segments.audience import AudienceResult
+
+
+def hashed_email(address: str) -> str:
+    """Return the SHA-256 of a trimmed, lower-cased address, in hexadecimal.
+
+    This is the form that advertising platforms ask for. It hides the address from a reader, not from
+    someone who tries addresses: treat the file as personal data.
+
+    Examples
+    --------
+    >>> hashed_email(" USER@example.com ")
+    'b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514'
+    """
+    return hashlib.sha256(address.strip().lower().encode()).hexdigest()
+
+
+def export(run: Run, result: AudienceResult, *, destination: str) -> dict:
+    """Write an audience's file and manifest, and log who was handed over.
+
+    The files lie under the activation's id, which the published page names: what a run that failed
+    left behind is never offered.
+
+    Parameters
+    ----------
+    run : Run
+        The run that writes.
+    result : AudienceResult
+        The audience, its candidates and its waterfall.
+    destination : str
+        Who receives the file; part of the manifest and of the log.
+
+    Returns
+    -------
+    dict
+        The manifest: audience, as_of, purpose, channel, destination, columns, counts, waterfall,
+        decided_by and the file's SHA-256.
+    """
+    audience, kept = result.audience, result.candidates[result.candidates["included"]]
+    scores = run.engine().query(_file_query(audience.model, result.as_of)).to_pandas()
+    rows = kept[["person_id"]].merge(scores, on="person_id", how="left")
+    file = pd.DataFrame(
+        {
+            "email_sha256": [hashed_email(address) for address in rows["email"]],
+            "tier": rows["tier"],
+            "decile": rows["decile"],
+        }
+    ).sort_values("email_sha256")
+    content = file.to_csv(index=False, lineterminator="\n").encode()
+    activation_id = f"{run.run_id}-{audience.name}"
+    manifest = {
+        "activation_id": activation_id,
+        "audience": audience.name,
+        "as_of": result.as_of.isoformat(),
+        "purpose": "activation",
+        "purposes": ["activation"],
+        "channel": audience.channel,
+        "destination": destination,
+        "columns": list(file.columns),
+        "rule": {"model": audience.model, "where": audience.where, "quiet_days": audience.quiet_days},
+        "counts": {
+            "candidates": len(result.candidates),
+            "included": len(file),
+            "control": int((result.candidates["excluded_by"] == "control").sum()),
+        },
+        "waterfall": result.waterfall.to_dict(orient="records"),
+        "decided_by": sorted(result.candidates["decided_by"].unique().tolist()),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    folder = run.workspace.exports / activation_id
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "audience.csv").write_bytes(content)
+    (folder / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
+    _log(run, result, activation_id, destination)
+    return manifest
+
+
+def _file_query(model: str, as_of: pd.Timestamp) -> exp.Select:
+    """Select the columns of the file."""
+    address = "g.person_id = s.person_id AND g.attribute = 'email'"
+    return (
+        exp.select("s.person_id", "s.tier", "s.decile", "g.value AS email")
+        .from_("scores AS s")
+        .join("golden AS g", on=address)
+        .where(exp.column("model", "s").eq(exp.Literal.string(model)))
+        .where(
+            exp.column("as_of", "s").eq(exp.cast(exp.Literal.string(as_of.isoformat(sep=" ")), "TIMESTAMP"))
+        )
+    )
+
+
+def _log(run: Run, result: AudienceResult, activation_id: str, destination: str) -> None:
+    """Write the activation log: who was handed over and who is the control."""
+    candidates = result.candidates
+    named = candidates[candidates["included"] | (candidates["excluded_by"] == "control")]
+    log = pd.DataFrame(
+        {
+            "activation_id": activation_id,
+            "person_id": named["person_id"],
+            "audience": result.audience.name,
+            "as_of": result.as_of,
+            "purpose": "activation",
+            "channel": result.audience.channel,
+            "destination": destination,
+            "decided_by": named["decided_by"],
+            "is_control": (named["excluded_by"] == "control").to_numpy(dtype=bool),
+            "run_id": run.run_id,
+        }
+    )
+    run.lake.write("activation_log", log, replace={"activation_id": activation_id})

@@ -1,0 +1,145 @@
+"""Small random worlds on a coarse time grid, so that ties and window edges happen all the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cdpkit.engine import DuckDBEngine
+
+Frames = dict[str, pd.DataFrame]
+
+START = pd.Timestamp("2026-01-01")
+STEP = pd.Timedelta(hours=6)
+EVENT_TYPES = ["Product Viewed", "Product Added", "Order Completed", "Products Searched"]
+
+
+def _times(rng: np.random.Generator, n: int, steps: int = 160) -> pd.Series:
+    return pd.Series(START + STEP * rng.integers(0, steps, n)).astype("datetime64[us]")
+
+
+def _later(rng: np.random.Generator, times: pd.Series, share: float, most: int = 30) -> pd.Series:
+    """Return a later time for a share of the rows, missing for the others."""
+    late = times + STEP * rng.integers(0, most, len(times))
+    return late.where(pd.Series(rng.random(len(times)) < share)).astype("datetime64[us]")
+
+
+def _known(rng: np.random.Generator, times: pd.Series) -> pd.Series:
+    """Return when a row was learned: mostly at once, sometimes late."""
+    return _later(rng, times, 0.3, 20).fillna(times)
+
+
+def _fact(rng: np.random.Generator, n: int, nodes: int, key: str) -> pd.DataFrame:
+    times = _times(rng, n)
+    return pd.DataFrame(
+        {
+            key: [f"{key[0]}{i:04d}" for i in rng.permutation(n)],
+            "node_id": rng.integers(1, nodes + 1, n),
+            "source": "test",
+            "known_at": _known(rng, times),
+            "event_time": times,
+        }
+    )
+
+
+def random_frames(seed: int, rows: int = 240, nodes: int = 14) -> Frames:
+    """Return canonical tables in which records join persons over time, late facts and outcomes included."""
+    rng = np.random.default_rng(seed)
+
+    def some(values, n, share=1.0):
+        return pd.Series(rng.choice(values, n)).where(pd.Series(rng.random(n) < share))
+
+    events = _fact(rng, rows, nodes, "event_id").assign(
+        event_type=some(EVENT_TYPES, rows),
+        channel=some(["site", "app", "kiosk"], rows, 0.9),
+        session_id=some([f"s{i}" for i in range(rows // 6)], rows, 0.5),
+        product_id=some([f"p{i}" for i in range(8)], rows, 0.8),
+        category=some(["a", "b", "c"], rows, 0.8),
+        scroll_share=rng.random(rows).round(3),
+        local_hour=rng.integers(0, 24, rows),
+    )
+    orders = _fact(rng, rows // 2, nodes, "order_id")
+    n = len(orders)
+    orders = orders.assign(
+        channel=some(["site", "store"], n),
+        amount_minor=pd.array(rng.integers(100, 9000, n), dtype="Int64"),
+        discount_minor=some([0, 100], n, 0.8).astype("Int64"),
+        currency=some(["EUR", "EUR", "EUR", "GBP"], n),
+        cancelled_at=_later(rng, orders["event_time"], 0.3),
+        returned_at=_later(rng, orders["event_time"], 0.3),
+    )
+    orders["returned_minor"] = (orders["amount_minor"] // 2).where(orders["returned_at"].notna())
+    messages = _fact(rng, rows, nodes, "message_id")
+    opened = _later(rng, messages["event_time"], 0.6)
+    messages = messages.assign(
+        channel="email",
+        delivered_at=_later(rng, messages["event_time"], 0.9),
+        bounced_at=_later(rng, messages["event_time"], 0.2),
+        opened_at=opened,
+        machine_open=pd.Series(rng.random(rows) < 0.3).where(opened.notna()).astype("boolean"),
+        clicked_at=_later(rng, messages["event_time"], 0.4),
+        unsubscribed_at=_later(rng, messages["event_time"], 0.1),
+        complained_at=_later(rng, messages["event_time"], 0.1),
+    )
+    contacts = _fact(rng, rows // 4, nodes, "contact_id")
+    contacts = contacts.assign(
+        channel="call",
+        answered_at=_later(rng, contacts["event_time"], 0.7),
+        resolved_at=_later(rng, contacts["event_time"], 0.7),
+    )
+    contacts["satisfaction"] = pd.Series(rng.random(len(contacts)).round(2)).where(
+        contacts["resolved_at"].notna()
+    )
+    profiles = _fact(rng, nodes, nodes, "node").drop(columns="node").drop_duplicates(["node_id", "known_at"])
+    births = pd.Series(
+        pd.to_datetime("1950-01-01") + pd.to_timedelta(rng.integers(0, 20000, len(profiles)), "D")
+    )
+    profiles = profiles.assign(
+        gender=some(["f", "m", "x"], len(profiles), 0.8).to_numpy(), birth_date=births.dt.date.to_numpy()
+    )
+    return {
+        "events": events,
+        "orders": orders,
+        "messages": messages,
+        "contacts": contacts,
+        "profiles": profiles,
+        "nodes": pd.DataFrame(
+            {"node_id": range(1, nodes + 1), "source": "test", "record_id": [f"r{i}" for i in range(nodes)],
+             "node_type": ["cookie" if i % 3 == 0 else "account" for i in range(nodes)], "known_at": START - STEP}
+        ),
+        "source_bases": pd.DataFrame({"source": ["test"], "purpose": ["profiling"], "basis": ["legitimate_interest"]}),
+        "membership": _membership(rng, nodes),
+    }  # fmt: skip
+
+
+def _membership(rng: np.random.Generator, nodes: int) -> pd.DataFrame:
+    """Return persons of one record that later join one of four persons, as logins make them do."""
+    first = START - STEP
+    rows = []
+    for node in range(1, nodes + 1):
+        joins = START + STEP * int(rng.integers(0, 160)) if node % 4 else None
+        rows.append((node, f"own{node:02d}", first, joins))
+        if joins is not None:
+            rows.append((node, f"joint{node % 4}", joins, None))
+    frame = pd.DataFrame(rows, columns=["node_id", "person_id", "known_from", "known_to"])
+    return frame.astype({"known_from": "datetime64[us]", "known_to": "datetime64[us]"})
+
+
+def engine_on(frames: Frames) -> DuckDBEngine:
+    """Return an engine on in-memory tables."""
+    return DuckDBEngine(frames=frames)
+
+
+@pytest.fixture(scope="session")
+def world() -> Callable[..., Frames]:
+    """Return the generator of small worlds."""
+    return random_frames
+
+
+@pytest.fixture(scope="session")
+def on() -> Callable[[Frames], DuckDBEngine]:
+    """Return what opens an engine on frames."""
+    return engine_on
