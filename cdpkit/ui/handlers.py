@@ -1,0 +1,142 @@
+"""What the dashboard server answers: home, dashboards, exports, polite refusals."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jupyter_server.base.handlers import JupyterHandler
+from tornado import web
+from voila.tornado.handler import TornadoVoilaHandler
+
+from cdpkit.errors import CdpkitError, ConsentError, IntegrityError
+from cdpkit.ui import links, page
+from cdpkit.ui.kernels import FAILED, Shelf
+from cdpkit.ui.messages import text
+from cdpkit.ui.navigation import entries
+
+#: Voila's widget manager is bundled with code that evaluates strings; only pages with callbacks load it.
+LIVE_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; "
+    "form-action 'self'; frame-ancestors 'none'"
+)
+
+_WORDS = {404: "missing", 410: "used", 503: "busy"}
+
+
+class Polite(JupyterHandler):
+    """Errors in both languages, without a traceback."""
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Write a small page that says what to do."""
+        word = _WORDS.get(status_code, "error")
+        if status_code == 503:
+            self.set_header("Retry-After", "60")
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(page.plain(text(f"refused.{word}.title"), text(f"refused.{word}.body")))
+
+
+class Home(Polite):
+    """The landing page: dashboards by question."""
+
+    def initialize(self, folder: Any, version: str) -> None:
+        """Keep where the dashboards are."""
+        self.folder, self.version = folder, version
+
+    @web.authenticated
+    def get(self) -> None:
+        """Write the landing page."""
+        self.finish(page.document(page.home(entries(self.folder)), self.version))
+
+
+class Dashboard(Polite, TornadoVoilaHandler):
+    """One dashboard: from the shelf, or with a kernel of its own where it has callbacks."""
+
+    def initialize(self, shelf: Shelf, folder: Any, **kwargs: Any) -> None:
+        """Keep the shelf and where the dashboards are."""
+        super().initialize(**kwargs)
+        self.shelf, self.folder = shelf, folder
+
+    @web.authenticated
+    async def get(self, name: str) -> None:  # type: ignore[override]
+        """Write a dashboard; a page whose notebook failed answers 500, not 200."""
+        entry = next((item for item in entries(self.folder) if item.name == name), None)
+        if entry is None:
+            raise web.HTTPError(404)
+        _ = self.xsrf_token  # sets the cookie that the export form sends back
+        if entry.callbacks:
+            await self.shelf.renew_pools()
+            self.set_header("Content-Security-Policy", LIVE_POLICY)
+            html = "".join([part async for part in self.get_generator(path=f"{name}.ipynb")])
+            self.shelf.hand_over(html)
+        else:
+            html = await self.shelf.html(name)
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        if FAILED in html:
+            self.set_status(500)
+        self.finish(html)
+
+
+class Export(Polite):
+    """Ask for a file: the answer is a link that works once."""
+
+    def initialize(self, office: links.Office) -> None:
+        """Keep the office that issues links."""
+        self.office = office
+
+    @web.authenticated
+    def post(self) -> None:
+        """Answer ``{"url", "filename"}``, or why not."""
+        try:
+            asked = json.loads(self.request.body[:10_000])
+            given = [asked[key] for key in ("export", "purpose", "author")]
+        except (ValueError, KeyError, TypeError):
+            raise web.HTTPError(400) from None
+        if not all(isinstance(value, str) for value in given):
+            raise web.HTTPError(400)
+        try:
+            ticket, filename = self.office.ask(*given)
+        except ConsentError as refusal:
+            return self._refuse(403, refusal)
+        except CdpkitError as refusal:
+            return self._refuse(409, refusal)
+        self.set_header("Cache-Control", "no-store")
+        self.finish({"url": f"/export/{ticket}", "filename": filename})
+
+    def _refuse(self, status: int, refusal: CdpkitError) -> None:
+        self.set_status(status)
+        self.finish({"refused": str(refusal)})
+
+
+class Delivered(Polite):
+    """The file behind a link, once."""
+
+    def initialize(self, office: links.Office) -> None:
+        """Keep the office that issued the link."""
+        self.office = office
+
+    @web.authenticated
+    def get(self, ticket: str) -> None:
+        """Write the file as an attachment; the trace is on disk before the first byte leaves."""
+        try:
+            found = self.office.deliver(ticket)
+        except IntegrityError as fault:
+            self.log.error("export refused: %s", fault)
+            raise web.HTTPError(500) from None
+        if found is None:
+            raise web.HTTPError(410)
+        filename, content = found
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{filename}"')
+        self.set_header("Cache-Control", "no-store")
+        self.finish(content)
+
+
+class Nothing(Polite):
+    """Any other address."""
+
+    def prepare(self) -> None:  # type: ignore[override]
+        """Answer 404 whatever the method."""
+        raise web.HTTPError(404)
