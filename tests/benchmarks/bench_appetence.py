@@ -134,7 +134,9 @@ def main() -> None:
     """Write the results beside the machine and the versions they come from."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DATA / FILE)
-    parser.add_argument("--out", type=Path, default=ROOT / "tests" / "benchmarks" / "results" / "appetence.json")
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "tests" / "benchmarks" / "results" / "appetence.json"
+    )
     options = parser.parse_args()
     X, y = shoppers(options.data)
     started = time.process_time()
