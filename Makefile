@@ -58,6 +58,10 @@ browser: setup
 bench: setup  ## measure (NAME=appetence for one); results in tests/benchmarks/results
 	@for file in tests/benchmarks/bench_$(if $(NAME),$(NAME),*).py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+pictures: setup browser  ## the pictures of the README, from the workspace of the last run
+	$(BIN)/python tests/pictures.py --home . --out dashboards/pictures >/dev/null
+	rm -f dashboards/pictures/*-whole.png
+
 lab: setup  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir . --LabApp.news_url=
 

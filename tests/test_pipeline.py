@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +19,8 @@ from cdpkit import notebooks, tracking, world
 from cdpkit.engine import DuckDBEngine
 from cdpkit.schema import TABLES
 from cdpkit.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[1]
 
 pytestmark = [pytest.mark.slow, pytest.mark.notebook, pytest.mark.xdist_group("pipeline")]
 
@@ -107,6 +112,23 @@ def test_no_personal_data_in_outputs_pages_or_registry(demo: SimpleNamespace) ->
     assert texts and len(canaries) > 1000
     for text in texts:
         assert not [value for value in canaries if value in text]
+
+
+@pytest.mark.browser
+def test_the_dashboard_of_this_run_opens_in_a_browser(demo: SimpleNamespace) -> None:
+    """The page shows the lake's numbers in both languages, and the audience leaves once."""
+    out = Path(os.environ.get("CDPKIT_SCREENSHOTS") or ROOT / "screenshots")
+    command = [sys.executable, str(ROOT / "tests" / "pictures.py")]
+    done = subprocess.run(
+        [*command, "--home", str(demo.workspace.home), "--out", str(out)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    seen = json.loads(done.stdout)
+    people = demo.engine.query("SELECT count(*) AS n FROM scores").to_pandas()["n"].item()
+    assert f"{people:,}" in seen["en"] and f"{people:,}".replace(",", "\u202f") in seen["fr"]
+    kept = demo.engine.query("SELECT count(*) AS n FROM audiences WHERE included").to_pandas()["n"].item()
+    assert seen["download"]["lines"] == kept + 1 and seen["download"]["again"] == 410
+    assert (out / "appetence-fr.png").stat().st_size > 20_000
 
 
 def test_running_again_changes_nothing_that_did_not_change(demo: SimpleNamespace) -> None:
