@@ -154,28 +154,29 @@ class Population:
         return " & ".join(words) or "all"
 
     def sentence(self, language: str) -> str:
-        """Say who is in it.
+        """Say who is in it, as a complement of "people".
 
         Examples
         --------
         >>> Population.parse("active_365").sentence("fr")
-        'personnes connues à la date, actives dans les 365 jours'
+        'actives dans les 365 derniers jours'
         >>> Population.parse("known & buyers").sentence("en")
-        'people known at the date, with a named record, who have ordered'
+        'with a named record, who have ordered'
         """
         french = check_language(language) == "fr"
-        parts = ["personnes connues à la date" if french else "people known at the date"]
+        parts = []
         if self.only_known:
             parts.append("avec une fiche nominative" if french else "with a named record")
         if self.active_days is not None:
             days = self.active_days
-            parts.append(f"actives dans les {days} jours" if french else f"active within {days} days")
-        if self.buyer_days is not None:
-            within = f" dans les {self.buyer_days} jours" if french else f" within {self.buyer_days} days"
             parts.append(
-                ("ayant commandé" if french else "who have ordered") + (within if self.buyer_days else "")
+                f"actives dans les {days} derniers jours" if french else f"active in the last {days} days"
             )
-        return ", ".join(parts)
+        if self.buyer_days is not None:
+            days = self.buyer_days
+            within = f" dans les {days} derniers jours" if french else f" in the last {days} days"
+            parts.append(("ayant commandé" if french else "who have ordered") + (within if days else ""))
+        return ", ".join(parts) or ("connues à la date" if french else "known at the date")
 
     def conditions(self, clock: Clock) -> list[Tree]:
         """Return tests over the records `a` of the persons alive at the date."""
