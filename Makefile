@@ -48,12 +48,11 @@ format: setup  ## apply the style
 
 # The browser tests drive a real Chromium. As root on Debian it is installed; elsewhere the reader is told what to do.
 browser: setup
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	@$(BIN)/python tests/browser.py >/dev/null 2>&1 || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
-	  else \
-	    echo "The browser tests need Chromium. On Debian or Ubuntu: sudo apt-get install chromium"; exit 1; \
 	  fi; }
+	@$(BIN)/python tests/browser.py >/dev/null
 
 bench: setup  ## measure (NAME=appetence for one); results in tests/benchmarks/results
 	@for file in tests/benchmarks/bench_$(if $(NAME),$(NAME),*).py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
@@ -73,7 +72,13 @@ lock: setup  ## resolve the lock again from pyproject.toml
 	  --no-emit-index-url --no-header --no-annotate --upgrade pyproject.toml -o requirements.lock
 	sed -i '/^nvidia-nccl/d' requirements.lock
 
-clean:  ## remove everything a run made; keeps the virtual environment
-	rm -rf data/lake data/raw data/truth data/published data/exports data/runs data/decisions data/workspaces data/*.key
+# A lake can be made again from raw exports and decisions, but not the list of who was erased, nor its key.
+KEPT = $(if $(filter 1,$(ALL)),,! -name suppressed.txt)
+clean:  ## remove what runs made, keeping inputs, keys and who was erased (ALL=1 removes these too)
+	@[ ! -e data/lake/ERASING ] || [ "$(ALL)" = 1 ] || \
+	  { echo "An erasure was cut short; the next run completes it. Clean after that."; exit 1; }
+	if [ -d data/lake ]; then find data/lake -mindepth 1 -maxdepth 1 $(KEPT) -exec rm -rf {} +; fi
+	rm -rf data/published data/exports data/runs
+	$(if $(filter 1,$(ALL)),rm -rf data/lake data/raw data/truth data/decisions data/workspaces data/keys)
 	rm -rf mlruns/mlflow.db* mlruns/artifacts dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

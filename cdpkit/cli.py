@@ -55,8 +55,10 @@ def run(
     timeout: Annotated[float, typer.Option(help="Seconds each notebook may take.")] = 3600.0,
 ) -> None:
     """Run a notebook, or all of a night in order, and publish the result if it is whole."""
+    if as_of:
+        _check_date(as_of)
+    common = {"as_of": as_of, "source": _contract(source), "path": str(_existing(path)) if path else ""}
     workspace = _workspace(home, source)
-    common = {"as_of": as_of, "source": source, "path": str(Path(path).absolute()) if path else ""}
     named = {name: value for name, value in common.items() if value}
     if topic == "nightly":
         _night(
@@ -120,7 +122,52 @@ def _workspace(home: str, source: str = "") -> Workspace:
     from cdpkit.workspace import Workspace
 
     workspace = Workspace.open(home)
-    return workspace.for_source(source) if source and not home else workspace
+    if not source or home:
+        return workspace
+    if source.endswith(".toml"):
+        from cdpkit.sources import Contract
+
+        source = Contract.read(_contract(source)).source
+    return workspace.for_source(source)
+
+
+def _contract(source: str) -> str:
+    """Return a source's name as it is, and a contract's path whole: notebooks run elsewhere."""
+    return str(_existing(source)) if source.endswith(".toml") else source
+
+
+def _existing(path: str) -> Path:
+    """Return a path that exists, whole."""
+    whole = Path(path).absolute()
+    if not whole.exists():
+        raise CdpkitError("a file or folder given must exist", got=path)
+    return whole
+
+
+def _check_date(text: str) -> None:
+    """Refuse what is not a date before anything runs."""
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        raise CdpkitError("`--as-of` must be a date such as 2026-06-30", got=text) from None
+
+
+def _version(asked: bool) -> None:
+    """Say the version and stop."""
+    if asked:
+        from cdpkit import __version__
+
+        typer.echo(f"cdpkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def cdpkit(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version.")
+    ] = False,
+) -> None:
+    """One customer reference, models that act on it, and dashboards."""
 
 
 @app.command()
@@ -191,22 +238,16 @@ def erase(
     ] = False,
 ) -> None:
     """Erase persons everywhere below the workspace, and refuse their records from now on."""
-    lake = _workspace(home).lake()
-    pairs = [record.partition(":")[::2] for record in records]
-    nodes = lake.read("nodes").to_pandas(columns=["node_id", "source", "record_id"])
-    wanted = nodes[[pair in set(pairs) for pair in zip(nodes["source"], nodes["record_id"], strict=True)]]
-    if len(wanted) < len(set(pairs)):
-        # Which one is unknown would be a personal value in a log.
-        raise CdpkitError(
-            "every record must be known", got=f"{len(set(pairs)) - len(wanted)} unknown of {len(set(pairs))}"
-        )
-    chosen = set(wanted["node_id"])
-    if not alone:
-        membership = lake.read("membership").to_pandas(columns=["node_id", "person_id"])
-        persons = membership.loc[membership["node_id"].isin(chosen), "person_id"]
-        chosen |= set(membership.loc[membership["person_id"].isin(persons), "node_id"])
-    lake.erase(int(node) for node in chosen)
-    typer.echo(f"Erased {len(chosen)} records.")
+    pairs = [(source, record) for source, _, record in (text.partition(":") for text in records)]
+    done = _workspace(home).lake().erase_records(pairs, alone=alone)
+    typer.echo(
+        f"Erased {done.records} records of {done.persons} persons: {sum(done.rows.values())} rows in"
+        f" {len(done.rows)} tables, {len(done.files)} files cleaned. Published {done.snapshot}."
+    )
+    if done.shared:
+        typer.echo(f"{done.shared} identifiers stay where other records carry them too.")
+    for name in done.unsearched:
+        typer.echo(f"Not searched, look at it yourself: {name}")
 
 
 @app.command()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+import warnings
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -108,8 +109,7 @@ def record(
     ]
     if missing:
         raise FaultsError("a decision", missing)
-    moment = decided_at.astimezone(UTC).replace(tzinfo=None) if decided_at.tzinfo else decided_at
-    decision = Decision(kind, subject, content, author, reason, moment.isoformat())
+    decision = Decision(kind, subject, content, author, reason, _moment(decided_at.isoformat()).isoformat())
     target = workspace.inbox / f"{decision.id}.json"
     if not target.exists():
         _create(target, _encoded(decision))
@@ -117,13 +117,14 @@ def record(
 
 
 def pending(workspace: Workspace) -> list[Decision]:
-    """Return the decisions no run has taken in yet, oldest first."""
-    waiting = [Decision(**json.loads(path.read_bytes())) for path in workspace.inbox.glob("*.json")]
-    return sorted(waiting, key=lambda decision: (decision.decided_at, decision.id))
+    """Return the decisions no run has taken in yet, oldest first; files that are none are passed over."""
+    return sorted(_waiting(workspace)[0].values(), key=lambda decision: (decision.decided_at, decision.id))
 
 
 def absorb(run: Absorber) -> list[Decision]:
     """Write the pending decisions to the table `decisions`; their files leave once it is published.
+
+    A file that holds no decision stays where it is, with a warning: it must not hold back a run.
 
     Parameters
     ----------
@@ -137,31 +138,68 @@ def absorb(run: Absorber) -> list[Decision]:
     """
     import pandas as pd
 
+    unreadable = _waiting(run.workspace)[1]
+    if unreadable:
+        # Not what they hold, nor how they are called: either may name somebody.
+        warnings.warn(
+            f"{unreadable} files of the inbox `{run.workspace.inbox.name}` hold no decision: left there",
+            stacklevel=2,
+        )
     known = _known(run)
-    taken = [decision for decision in pending(run.workspace) if decision.id not in known]
+    taken = {d.id: d for d in pending(run.workspace) if d.id not in known}
     if taken:
         rows = [
             {
                 "decision_id": decision.id, "kind": decision.kind, "subject": decision.subject,
                 "content": json.dumps(decision.content, ensure_ascii=False), "author": decision.author,
-                "reason": decision.reason, "event_time": datetime.fromisoformat(decision.decided_at),
+                "reason": decision.reason, "event_time": _moment(decision.decided_at),
                 "run_id": run.run_id,
             }
-            for decision in taken
+            for decision in taken.values()
         ]  # fmt: skip
         frame = pd.DataFrame(rows)
         frame["event_time"] = frame["event_time"].astype("datetime64[us]")
         run.lake.write("decisions", frame)
-    return taken
+    return list(taken.values())
 
 
 def settle(run: Absorber) -> None:
     """Remove the files of the decisions that are published: what a crash leaves is taken in once."""
-    waiting = pending(run.workspace)
+    waiting = _waiting(run.workspace)[0]
     known = _known(run) if waiting else set()
-    for decision in waiting:
+    for path, decision in waiting.items():
         if decision.id in known:
-            (run.workspace.inbox / f"{decision.id}.json").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+def _waiting(workspace: Workspace) -> tuple[dict[Path, Decision], int]:
+    """Return the decisions in the inbox by file, and how many files hold none."""
+    found, unreadable = {}, 0
+    for path in sorted(workspace.inbox.glob("*.json")):
+        try:
+            found[path] = _decoded(path.read_bytes())
+        except FileNotFoundError:
+            continue  # taken in, or withdrawn, since the folder was listed
+        except (OSError, ValueError, TypeError, RecursionError):
+            unreadable += 1
+    return found, unreadable
+
+
+def _decoded(raw: bytes) -> Decision:
+    """Return the decision a file holds; raise ValueError or TypeError when it holds none."""
+    decision = Decision(**json.loads(raw))
+    texts = [getattr(decision, field.name) for field in fields(decision) if field.name != "content"]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(decision.content, dict):
+        raise TypeError
+    _moment(decision.decided_at)
+    _encoded(decision)  # NaN and broken characters have no place in the table
+    return decision
+
+
+def _moment(text: str) -> datetime:
+    """Return a time in UTC, which it is already when it has no zone."""
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
 
 
 def _known(run: Absorber) -> set[str]:

@@ -127,8 +127,9 @@ class Run:
         inputs: Mapping[str, Any] | None = None,
         keep_days: float | None = None,
         now: datetime | None = None,
+        release: bool = True,
     ) -> Snapshot | None:
-        """Publish and give the lock back; under a runner, say that the work is done.
+        """Take in the pending decisions, publish, give the lock back; under a runner, say it is done.
 
         Parameters
         ----------
@@ -140,6 +141,8 @@ class Run:
             With `now`, remove the snapshots older than this, but those readers pin.
         now : datetime, optional
             UTC.
+        release : bool
+            Whether to give the lock back; False leaves it to a caller with more to do under it.
 
         Returns
         -------
@@ -160,11 +163,13 @@ class Run:
             raise LakeError(
                 "`now` must come with `keep_days`", do="Pass the time: nothing here reads a clock"
             )
+        decisions.absorb(self)
         snapshot = self.lake.publish(self.run_id, inputs)
         decisions.settle(self)
         if keep_days is not None and now is not None:
             self.lake.vacuum(keep_days, now)
-        self._lock.release()
+        if release:
+            self._lock.release()
         return snapshot
 
     def abandon(self) -> None:

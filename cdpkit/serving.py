@@ -12,7 +12,6 @@ MLflow executes the stub it finds in a stored model. `ScoringModel` checks its d
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ import pandas as pd
 from mlflow.pyfunc import PythonModel
 
 from cdpkit.errors import CdpkitError, IntegrityError
+from cdpkit.lake.files import digest
 
 #: The only classes a stored model may name: each has ``load(folder)`` and ``score(X, as_of, version)``.
 LOADERS = {"cdpkit.models.Scorer"}
@@ -51,12 +51,6 @@ OUTPUTS = {
 _SPEC = "serving.json"
 
 
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def tree_hashes(folder: Path, but: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by its relative path.
 
@@ -71,7 +65,7 @@ def tree_hashes(folder: Path, but: tuple[str, ...] = ()) -> dict[str, str]:
         if path.is_symlink():
             raise IntegrityError("a stored model must hold plain files", got=f"a link, {name}")
         if path.is_file() and name not in but:
-            hashes[name] = sha256(path)
+            hashes[name] = digest(path)
     return hashes
 
 

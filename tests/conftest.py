@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import runpy
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Scripts beside the tests: they import one another from their own folder, as no test does.
+collect_ignore = ["browser.py", "pictures.py"]
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +29,16 @@ def shared_data() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def chromium() -> dict[str, Any]:
+    """Path and flags of the browser; its absence is a failure that says what to install."""
+    browser = runpy.run_path(str(ROOT / "tests" / "browser.py"))
+    try:
+        return {"executable_path": browser["find"](), "args": list(browser["FLAGS"])}
+    except LookupError as absent:
+        pytest.fail(str(absent))
 
 
 class _RequirementReport:

@@ -9,35 +9,33 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from browser import FLAGS, find
 from playwright.sync_api import Page, sync_playwright
 
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--no-first-run",
-)  # fmt: skip
 ERRORS = re.compile(r"traceback|an error (was|occurred|when)|undefined|\bNaN\b|\[object", re.I)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+#: Milliseconds a step may take: machines that test are busy.
+PATIENCE = 90_000
 
 
 def visit(home: Path, out: Path) -> dict[str, Any]:
     """Serve `home`, look at its pages in both languages, take the audience out, and return what was seen."""
+    program = find()
     command = [sys.executable, "-m", "cdpkit.cli", "dashboards", "--home", str(home), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     assert server.stdout is not None
-    link = server.stdout.readline().strip()
-    assert link.startswith("http"), f"the dashboards must print their link; got {link!r}"
-    program = next(path for name in BROWSERS if (path := shutil.which(name)))
     out.mkdir(parents=True, exist_ok=True)
     try:
+        link = server.stdout.readline().strip()
+        assert link.startswith("http"), f"the dashboards must print their link; got {link!r}"
         with sync_playwright() as play:
             chromium = play.chromium.launch(executable_path=program, args=list(FLAGS))
             page = chromium.new_page(viewport={"width": 1280, "height": 900})
+            page.set_default_timeout(PATIENCE)
             page.goto(link)
             page.screenshot(path=out / "home-fr.png")
             seen = {language: _read(page, link, language, out) for language in ("fr", "en")}
@@ -45,7 +43,11 @@ def visit(home: Path, out: Path) -> dict[str, Any]:
             chromium.close()
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        try:
+            server.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
     return seen
 
 

@@ -97,6 +97,9 @@ def test_a_night_ends_with_its_own_exit_code(
 ) -> None:
     """The command passes its options on, shows progress, and returns what became of the night."""
     asked: dict[str, Any] = {}
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "x.csv").touch()
+    monkeypatch.chdir(home)
 
     def nightly(workspace: Workspace, **options: Any) -> Nightly:
         asked.update(options, home=workspace.home)
@@ -137,21 +140,34 @@ def test_status_is_for_machines_and_for_people(
 def test_erase_takes_all_records_of_a_person_and_names_nobody(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One record leads to the person's others; an unknown record erases nothing and is not repeated."""
+    """One record leads to the person's others of today; an unknown one erases nothing and is not repeated."""
     import pandas as pd
 
     now = pd.Timestamp("2026-01-01").as_unit("us")
-    nodes = pd.DataFrame({"node_id": [1, 2, 3], "source": "crm", "record_id": ["a:1", "b", "c"]})
-    membership = pd.DataFrame({"node_id": [1, 2, 3], "person_id": ["p1", "p1", "p2"], "known_from": now})
+    nodes = pd.DataFrame({"node_id": [1, 2, 3, 4], "source": "crm", "record_id": ["a:1", "b", "c", "d"]})
+    # Nodes 1 and 3, and 2 and 4, were held to be one person each, and are no more.
+    membership = pd.DataFrame(
+        {
+            "node_id": [1, 3, 2, 4, 1, 2, 3, 4],
+            "person_id": ["p2", "p2", "p1", "p1", "p1", "p1", "p2", "p3"],
+            "known_from": [now] * 4 + [now + pd.Timedelta("1D")] * 4,
+            "known_to": pd.Series([now + pd.Timedelta("1D")] * 4 + [pd.NaT] * 4).astype("datetime64[us]"),
+        }
+    )
     run = Run.begin(Workspace.open(home), "x")
     run.lake.write("nodes", nodes.assign(node_type="contact", known_at=now))
     run.lake.write("membership", membership)
     run.finish()
+    raw = Workspace.open(home).raw
+    raw.mkdir(parents=True)
+    (raw / "scan.png").write_bytes(b"\x89PNG")
     code, _, err = call(monkeypatch, capsys, "erase", "crm:a:1", "crm:zzz", "--home", str(home))
     assert code == 2 and "1 unknown of 2" in err and "zzz" not in err
     code, out, _ = call(monkeypatch, capsys, "erase", "crm:a:1", "--home", str(home))
-    assert code == 0 and "Erased 2 records" in out
-    assert Workspace.open(home).lake().read("nodes").to_pandas()["node_id"].tolist() == [3]
+    assert code == 0 and "Erased 2 records" in out and "rows in 2 tables" in out
+    assert "look at it yourself: data/raw/scan.png" in out
+    assert Workspace.open(home).lake().read("nodes").to_pandas()["node_id"].tolist() == [3, 4]
+    assert Workspace.open(home).lake().erase_records([("crm", "c")], alone=True).records == 1
 
 
 def test_demo_generates_then_runs_then_serves(
@@ -184,3 +200,15 @@ def test_doctor_looks_over_an_empty_workspace(
     """Nothing to mend is said as such."""
     code, out, _ = call(monkeypatch, capsys, "doctor", "--relocate", "--home", str(home))
     assert code == 0 and "Mended 0 addresses" in out and "Marked 0 dead runs" in out
+
+
+@pytest.mark.parametrize(
+    "option", [("--path", "absent.csv"), ("--source", "absent.toml"), ("--as-of", "2026-13-01")]
+)
+def test_a_wrong_option_is_refused_before_anything_runs(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: tuple[str, str]
+) -> None:
+    """A file that is not there, or a date that is not one, ends with 2 and says which."""
+    monkeypatch.setenv("CDPKIT_HOME", str(home))
+    got, _, err = call(monkeypatch, capsys, "run", "nightly", *option)
+    assert got == 2 and option[1] in err

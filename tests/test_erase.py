@@ -9,9 +9,11 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sqlite3
 import stat
 import threading
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from cdpkit import decisions
 from cdpkit.engine import DuckDBEngine
 from cdpkit.lake import Lake
 from cdpkit.lake.erase import node_columns, person_columns
+from cdpkit.lake.scrub import Scrubbed, scrub, without
 from cdpkit.lake.suppression import Suppression
 from cdpkit.lake.traces import Traces
 from cdpkit.run import Run
@@ -175,6 +178,17 @@ def fill_files(workspace: Workspace) -> dict[Path, str]:
         "cells": [{"outputs": [{"text": f"{CANARY['last']}, {CANARY['first']} ({CANARY['email']}) : 12"}]}]
     }
     put(workspace.outputs / "r000001" / "30.ipynb", json.dumps(notebook))
+    page = {"top": [{"id": "pr000001-9", "p": 1}, {"id": "pr000001-99", "p": 2}], "by": {"pr000001-9": 1}}
+    put(workspace.outputs / "r000001" / "pages" / "home.json", json.dumps(page))
+    put(workspace.outputs / "r000001" / ".log.4194305.tmp", f"half of {CANARY['email']}")
+    put(workspace.mlruns / "artifacts" / "1" / "reasons.csv", "person_id,why\npr000001-9,x\npr000001-99,y\n",
+        "person_id,why\npr000001-99,y\n")  # fmt: skip
+    put(workspace.mlruns / "artifacts" / "1" / "MLmodel", f"said: {CANARY['email']}\n", "said: [erased]\n")
+    with closing(sqlite3.connect(workspace.mlruns / "mlflow.db")) as database:
+        database.execute("CREATE TABLE tags (key TEXT, value TEXT)")
+        rows = [("note", f"tried on {CANARY['first']} {CANARY['last']}"), ("hot", "0.1")]
+        database.executemany("INSERT INTO tags VALUES (?, ?)", rows)
+        database.commit()
     put(workspace.outputs / "r000001" / "run.log", f"bad row for {CANARY['phone']} and c777123 today\n",
         "bad row for [erased] and [erased] today\n")  # fmt: skip
     put(workspace.data / "loose.txt", f"see {CANARY['street']}.")
@@ -321,6 +335,9 @@ def test_no_byte_is_left_after_a_crash_and_an_erasure(filled: tuple[Workspace, d
         "features_base",
     }
     assert workspace.lake().status()["erasing"] is False
+    with closing(sqlite3.connect(workspace.mlruns / "mlflow.db")) as database:
+        tags = database.execute("SELECT value FROM tags ORDER BY key").fetchall()
+    assert tags == [("0.1",), ("tried on [erased]",)]
 
 
 @pytest.mark.req("GOV-09")
@@ -502,3 +519,114 @@ def test_a_phone_is_found_however_it_is_written(written: str) -> None:
     her = Traces(frozenset({1}), identifiers=frozenset({("phone", "0698765432")}))
     assert her.in_row(f"x;{written};y")
     assert not her.in_row("x;06 98 76 54 321;y")
+
+
+HER = Traces(
+    frozenset({1}), frozenset({"pr000001-9"}), frozenset({("crm", "17850"), ("crm", "C777123")}),
+    frozenset({("email", "z@example.fr")}), frozenset({("Zéphyrine", "Quetzalis")}),
+    frozenset({"Zéphyrine", "Hot", "Quetzalis"}),
+)  # fmt: skip
+
+
+def scrubbed(path: Path, content: bytes) -> tuple[Scrubbed, bytes]:
+    """Scrub a file of this content; return what was done and what is left."""
+    path.write_bytes(content)
+    return scrub(path, HER, None, lambda aside, found: None), path.read_bytes()
+
+
+@pytest.mark.req("GOV-09")
+@pytest.mark.parametrize(
+    ("name", "codec", "rows"),
+    [
+        ("a.csv", "utf-16", ["customer_id;nom", "17850;x", "17851;y"]),
+        ("a.csv", "utf-16", ["id;first;last", "7;Zéphyrine;Quetzalis", "17851;č;Ģ"]),
+        ("a.csv", "utf-8-sig", ["customer_id;nom", "17850;x", "17851;y"]),
+        ("a.csv", "cp1252", ["id;first;last", "7;Zéphyrine;Quetzalis", "17851;é;€"]),
+        ("a.csv", "utf-8", ["Customer ID,n", "17850.0,1", "17851.0,17850"]),
+        ("a.txt", "utf-8", ["customer_id n date", "17850 1 2026", "17851 17850 2026"]),
+        ("a.txt", "utf-8", ["customer_id~n", "17850~1", "17851~2"]),
+        ("a.csv", "utf-8", ["17851,a@b.fr", "C777123,z@example.fr", "17852,c"]),
+        ("a.jsonl", "utf-8", ['{"n": 1}', '{"of": {"customer_id": 17850.0}}', '{"customer_id": 17851.0}']),
+    ],
+)  # fmt: skip
+def test_a_raw_file_of_any_origin_is_searched(tmp_path: Path, name: str, codec: str, rows: list[str]) -> None:
+    """Whatever the encoding, delimiter or form of numbers, their row leaves and no other byte changes."""
+    done, left = scrubbed(tmp_path / name, "\r\n".join([*rows, ""]).encode(codec))
+    assert done == Scrubbed(1)
+    assert left == "\r\n".join([rows[0], rows[2], ""]).encode(codec)
+
+
+@pytest.mark.req("GOV-09")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "customer_id;n\n17850;1\n".encode("utf-16-le")),
+        ("a.txt", b" 17850 19970101 1\n 17851 19970102 2\n"),
+        ("a.csv", b"numcli;n\n17850;1\n"),
+        ("a.csv", b"customer_id;n\r17850;1\r17851;2\r"),
+        ("a.csv", b"customer_id;n\n1;\x81\n"),
+        ("a.log", b"\x81 and \x8d\n"),
+        ("a.csv.gz", b"no gzip"),
+        ("a.parquet", b"PAR1 no parquet PAR1"),
+        ("a.db", b"no database"),
+        ("a.xlsx", b"PK\x03\x04\xff\x00"),
+    ],
+)  # fmt: skip
+def test_a_file_that_cannot_be_searched_is_told(tmp_path: Path, name: str, content: bytes) -> None:
+    """It is left as it was, and never counted among those searched."""
+    assert scrubbed(tmp_path / name, content) == (Scrubbed(0, searched=False), content)
+
+
+@pytest.mark.req("GOV-09")
+def test_ids_that_became_numbers_are_found_in_parquet(tmp_path: Path) -> None:
+    """A column with gaps is stored as floats: 17850.0 is customer 17850; a quantity is not."""
+    path = tmp_path / "a.parquet"
+    ids = pa.array([17850.0, 17851.0, None, float("nan"), float("inf"), 17850.5])
+    texts = pa.array(["1", "17850.0", "2", "3", "4", "5"])
+    pq.write_table(pa.table({"CustomerID": ids, "client_id": texts, "n": [17850.0] * 6}), path)
+    assert scrub(path, HER, None, lambda aside, found: None) == Scrubbed(2)
+    assert pq.read_table(path)["client_id"].to_pylist() == ["2", "3", "4", "5"]
+
+
+def test_a_page_keeps_its_keys_and_codes() -> None:
+    """A first name that is also a code changes no page; ids, identifiers and full names leave."""
+    page = {
+        "hot": {"tier": "hot", "color": "Hot"},
+        "tiers": [{"name": "hot", "n": 3}, {"name": "cold", "n": 4}],
+    }
+    assert without(page, HER) == page
+    named = {
+        "said": "de Zéphyrine Quetzalis",
+        "by": {"pr000001-9": 1, "p2": 2},
+        "rows": [{"customer_id": 17850}],
+    }
+    assert without(named, HER) == {"said": "de [erased]", "by": {"p2": 2}, "rows": []}
+    notebook = {"cells": [{"cell_type": "hot", "outputs": [{"name": "hot", "text": ["hot and Zéphyrine"]}]}]}
+    kept = {"cells": [{"cell_type": "hot", "outputs": [{"name": "hot", "text": ["[erased] and [erased]"]}]}]}
+    assert without(notebook, HER, notebook=True) == kept
+
+
+@pytest.mark.req("GOV-09")
+def test_an_employee_who_shares_a_first_name_keeps_their_trace(tmp_path: Path) -> None:
+    """Decisions signed by a namesake stay, taken in or waiting; those about the person leave."""
+    workspace = Workspace.open(tmp_path)
+    said = [("threshold", ""), ("appel de Zéphyrine", ""), ("note", "vu avec Zéphyrine Quetzalis")]
+
+    def decide(day: int) -> None:
+        for subject, reason in said:
+            decisions.record(
+                workspace, kind="k", subject=subject, content={"hot": day}, author="Zéphyrine", reason=reason,
+                decided_at=datetime(2026, 1, day),
+            )  # fmt: skip
+
+    decide(1)
+    people = identity_tables()
+    with Run.begin(workspace, "load") as run:
+        for name, frame in people.items():
+            run.lake.write(name, frame)
+        run.finish()
+    decide(2)
+    workspace.lake().erase([101])
+    stored = workspace.lake().read("decisions").to_pandas()
+    assert sorted(stored["subject"]) == ["appel de Zéphyrine", "threshold"]
+    assert sorted(d.subject for d in decisions.pending(workspace)) == ["appel de Zéphyrine", "threshold"]

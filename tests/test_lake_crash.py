@@ -49,10 +49,15 @@ def _write(home: str, stage: str, rows: int, file_limit: int = 0) -> None:
         names = frame["node_id"].astype(str)
         run.lake.write("nodes", frame.assign(record_id=names, node_type="contact"))
         if stage == "mid-append":
-            threading.Thread(target=_die_at_first_file, args=(run.lake.path / "tables" / "orders",)).start()
-        run.lake.write("orders", frame.assign(order_id=names, event_time=DAY))
-        if stage == "mid-append":
+            folder = run.lake.path / "tables" / "orders"
+            threading.Thread(target=_die_at_next_file, args=(folder, len(_whole(folder)))).start()
+            # Many months are many files: the first is whole long before the commit.
+            frame = pd.concat([frame] * 960, ignore_index=True)
+            names = frame.index.astype(str).to_series(index=frame.index)
+            months = pd.to_timedelta(frame.index % 48 * 31, unit="D")
+            run.lake.write("orders", frame.assign(order_id=names, event_time=(DAY + months).as_unit("us")))
             time.sleep(30)
+        run.lake.write("orders", frame.assign(order_id=names, event_time=DAY))
         if stage == "mid-staging":
             os.replace = _die
         run.page("count", {"rows": start + rows})
@@ -69,10 +74,22 @@ def _write(home: str, stage: str, rows: int, file_limit: int = 0) -> None:
         run.finish(keep_days=0, now=datetime(2100, 1, 1))
 
 
-def _die_at_first_file(folder: Path) -> None:
-    while not list(folder.rglob("*.parquet")):
-        time.sleep(0.0005)
+def _whole(folder: Path) -> list[Path]:
+    """Return the data files that are there with their content."""
+    return [path for path in folder.rglob("*.parquet") if path.stat().st_size]
+
+
+def _die_at_next_file(folder: Path, before: int) -> None:
+    while len(_whole(folder)) == before:
+        time.sleep(0.0002)
     _die()
+
+
+def _uncommitted(workspace: Workspace) -> list[Path]:
+    """Return the data files of orders that no commit names."""
+    folder = workspace.lake_path / "tables" / "orders"
+    logs = "".join(path.read_text() for path in folder.glob("_delta_log/*.json"))
+    return [path for path in folder.rglob("*.parquet") if path.name not in logs]
 
 
 def write(workspace: Workspace, stage: str, rows: int = 10, file_limit: int = 0) -> int | None:
@@ -127,6 +144,7 @@ def test_a_writer_killed_anywhere_never_shows(tmp_path: Path) -> None:
             assert write(workspace, stage) == -signal.SIGKILL, stage
             expected += 10 if stage in ("after-current", "mid-vacuum") else 0
             assert seen(workspace) == (expected,) * 3, stage
+            assert stage != "mid-append" or _uncommitted(workspace)
         assert write(workspace, "none") == 0
         assert seen(workspace) == (expected + 10,) * 3
     finally:

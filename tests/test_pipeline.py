@@ -146,6 +146,7 @@ def test_running_again_changes_nothing_that_did_not_change(demo: SimpleNamespace
     pd.testing.assert_frame_equal(scores, rescored)
 
 
+@pytest.mark.xdist_group("online_retail")  # beside the module's own: it needs nothing of the demo
 def test_a_real_export_goes_the_same_way(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     """Online Retail from a raw CSV: all records reconcile, the model stands beside the recency rule."""
     raw = tmp_path / "online_retail.csv"

@@ -14,6 +14,8 @@ import pytest
 
 from cdpkit import decisions
 from cdpkit.errors import FaultsError, IntegrityError, LakeError, LockHeldError
+from cdpkit.lake import lock as lock_module
+from cdpkit.lake.lock import WriterLock, holder
 from cdpkit.run import Run
 from cdpkit.workspace import Workspace
 
@@ -198,9 +200,8 @@ def test_decisions_are_pending_until_published(workspace: Workspace) -> None:
         assert len(decisions.absorb(run)) == 2 and decisions.absorb(run) == []
     assert len(decisions.pending(workspace)) == 2
     with Run.begin(workspace, "t") as run:
-        decisions.absorb(run)
-        decide(workspace, 0.3)
         run.finish()
+    decide(workspace, 0.3)
     assert [waiting.content for waiting in decisions.pending(workspace)] == [{"hot": 0.3}]
     stored = workspace.lake().read("decisions").to_pandas().sort_values("content")
     assert stored["content"].map(json.loads).tolist() == [{"hot": 0.1}, {"hot": 0.2}]
@@ -215,3 +216,80 @@ def test_a_decision_needs_its_words(workspace: Workspace) -> None:
             workspace, kind="", subject=" ", content={}, author="", decided_at=datetime(2026, 1, 1)
         )
     assert decisions.pending(workspace) == []
+
+
+def test_a_file_that_is_no_decision_holds_back_no_run(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays, is told of without its content or name, and those beside it are taken in."""
+    made = decide(workspace, 0.1)
+    good = json.loads((workspace.inbox / f"{made.id}.json").read_text())
+    by_hand = good | {"decided_at": "2026-07-01T10:00:00+02:00"}
+    bad = [
+        b"{", b"[]", b"\xff", b"[" * 100_000, json.dumps(good | {"content": "x"}).encode(),
+        json.dumps(good | {"decided_at": "yesterday"}).encode(), json.dumps({"kind": "k"}).encode(),
+        json.dumps(good | {"reason": None}).encode(), json.dumps(good | {"content": {"p": float("nan")}}).encode(),
+    ]  # fmt: skip
+    for number, content in enumerate(bad):
+        (workspace.inbox / f"zoe{number}.json").write_bytes(content)
+    (workspace.inbox / "hand.json").write_text(json.dumps(by_hand))
+    (workspace.inbox / "gone.json").symlink_to(workspace.inbox / "nowhere")
+    with Run.begin(workspace, "t") as run, pytest.warns(UserWarning, match="9 files of the inbox") as told:
+        run.finish()
+    assert not any("zoe" in str(warning.message) for warning in told)
+    stored = workspace.lake().read("decisions").to_pandas()
+    assert sorted(stored["event_time"].astype(str)) == ["2026-06-30 08:00:00", "2026-07-01 08:00:00"]
+    left = sorted(path.name for path in workspace.inbox.glob("zoe*"))
+    assert len(left) == 9 and decisions.pending(workspace) == []
+    assert not (workspace.inbox / "hand.json").exists()
+
+
+def test_an_orphan_that_comes_late_finds_its_token_refused(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new holder is named before it looks for orphans, and no more once it is refused."""
+    path = workspace.lake_path / "LOCK"
+    ended = WriterLock.acquire(path, "ended", "r000001")
+    token, entry = ended.token, path.read_bytes()
+    ended.release()
+    path.write_bytes(entry)  # it was killed: nobody emptied the file
+    refuse = lock_module._refuse_orphans
+
+    def late(found: Path) -> None:
+        with pytest.raises(LockHeldError, match="not the holder's"):
+            WriterLock.join(found, token)
+        refuse(found)
+
+    monkeypatch.setattr(lock_module, "_refuse_orphans", late)
+    WriterLock.acquire(path, "next", "r000002").release()
+
+    def orphan(found: Path) -> None:
+        raise LockHeldError("an orphan lives")
+
+    monkeypatch.setattr(lock_module, "_refuse_orphans", orphan)
+    with pytest.raises(LockHeldError, match="an orphan lives"):
+        WriterLock.acquire(path, "next", "r000002")
+    assert path.read_bytes() == b"" and holder(path) is None
+
+
+def test_commits_tell_nothing_of_the_token(workspace: Workspace) -> None:
+    """What a table's log keeps of the lock is a digest."""
+    with Run.begin(workspace, "t") as run:
+        decide(workspace, 0.1)
+        decisions.absorb(run)
+        token = run.environment()["CDPKIT_RUN_TOKEN"]
+        log = "".join(path.read_text() for path in run.lake.path.rglob("_delta_log/*.json"))
+    assert "cdpkit.lock" in log and token[:8] not in log
+
+
+def test_a_notebook_under_a_run_may_not_erase(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before anything is noted: the run goes on, and the next one has nothing to complete."""
+    with Run.begin(workspace, "nightly") as run:
+        for name, value in run.environment().items():
+            monkeypatch.setenv(name, value)
+        child = Run.begin(workspace, "child")
+        with pytest.raises(LakeError, match="leave erasure to the run"):
+            child.lake.erase([1])
+        assert not child.lake.erasing.exists()
+        child.finish()
+        run.finish()

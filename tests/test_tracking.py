@@ -9,6 +9,7 @@ import sys
 import types
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 import pytest
@@ -18,11 +19,16 @@ from cdpkit.errors import CdpkitError, IntegrityError
 from cdpkit.tracking import promotion, registry
 from cdpkit.tracking import store as stores
 
+pytestmark = pytest.mark.xdist_group("tracking")  # one migrated store
+
 X = pd.DataFrame({"n_orders": [1.0, 2.0], "device": ["mobile", None]})
 
 
 class Linear:
     """A model as serving sees one: a weight in a JSON file."""
+
+    definition: ClassVar[dict] = {"name": "purchase"}
+    card: ClassVar[dict] = {"windows": {"test": "2026-01-01"}}
 
     def __init__(self, weight: float = 0.1) -> None:
         self.weight = weight
@@ -293,16 +299,25 @@ def test_a_challenger_is_compared_with_the_champion_on_the_same_rows(home: Path,
     """No champion: nothing to compare; then the better one is promoted, an equal or a worse one is not."""
     y = [0, 1] * 200
     rows = pd.DataFrame({"n_orders": [float(outcome + 1) for outcome in y]})
-    assert tracking.compare("appetence", rows, y, Linear(0.3).probability(rows), workspace=home) is None
+    asked = {"workspace": home, "definition": Linear.definition, "since": pd.Timestamp("2026-02-01")}
+    assert tracking.compare("appetence", rows, y, Linear(0.3).probability(rows), **asked) is None
     expected = {0.3: "champion", 0.2: "challenger", 0.35: "champion"}
     for weight, alias in expected.items():
         run, version = log_version(home, tmp_path, weight)
-        found = tracking.compare("appetence", rows, y, Linear(weight).probability(rows), workspace=home)
+        found = tracking.compare("appetence", rows, y, Linear(weight).probability(rows), **asked)
         assert run.promote(version.version, found).alias == alias
         run.finish()
     assert champion(home) == "3"
-    same = tracking.compare("appetence", rows, y, Linear(0.35).probability(rows), workspace=home)
+    same = tracking.compare("appetence", rows, y, Linear(0.35).probability(rows), **asked)
     assert same is not None and same.gain == 0 and same.faults("3")
+    seen = asked | {"since": pd.Timestamp("2025-12-01")}
+    early = tracking.compare("appetence", rows, y, Linear(0.4).probability(rows), **seen)
+    assert early is not None and any("had not seen" in fault for fault in early.faults("3"))
+    other = tracking.compare(
+        "appetence", rows, y, rows["n_orders"] * 0 + 0.5, **asked | {"definition": {"name": "x"}}
+    )
+    run, version = log_version(home, tmp_path, 0.1)
+    assert run.promote(version.version, other).alias == "champion"
 
 
 def test_rollback_gives_the_alias_back(home: Path, tmp_path: Path) -> None:

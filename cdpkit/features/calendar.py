@@ -43,14 +43,17 @@ class Calendar:
     score : Timestamp
         When everybody is scored: all of the data is behind it.
     test : Timestamp
-        When the model is judged; its label window ends at `score` at the latest.
+        When the model is judged; its label window ends at `observed` at the latest.
     train : tuple of Timestamp
         When it learns, oldest first; the last label window ends at `test` at the latest.
+    observed : Timestamp
+        Until when outcomes are known.
     """
 
     score: pd.Timestamp
     test: pd.Timestamp
     train: tuple[pd.Timestamp, ...]
+    observed: pd.Timestamp
 
     @classmethod
     def backwards(
@@ -59,6 +62,7 @@ class Calendar:
         definition: BehaviourDefinition,
         *,
         since: object,
+        observed: object = None,
         snapshots: int = 6,
         step_days: int = 30,
         history_days: int = 30,
@@ -73,6 +77,9 @@ class Calendar:
             Its gap and horizon make the label window.
         since : timestamp
             First day of the data.
+        observed : timestamp, optional
+            Until when outcomes are known, as `labels.data_watermark` says; the scoring date by default,
+            and never after it.
         snapshots : int
             Training dates wanted, one every `step_days`.
         step_days : int
@@ -94,7 +101,8 @@ class Calendar:
         ['2026-04-02', '2026-05-02', '2026-06-01']
         """
         end, window = instant(score), pd.Timedelta(days=definition.gap_days + definition.horizon_days)
-        test, first = end - window, instant(since) + pd.Timedelta(days=history_days)
+        known = end if observed is None else min(end, instant(observed))
+        test, first = known - window, instant(since) + pd.Timedelta(days=history_days)
         wanted = [test - window - pd.Timedelta(days=step_days * k) for k in range(snapshots)]
         train = tuple(sorted(date for date in wanted if date >= first))
         if not train:
@@ -104,4 +112,4 @@ class Calendar:
                 got=f"{(end - instant(since)).days} days, {missing} too few",
                 do="Load more history or shorten the horizon",
             )
-        return cls(end, test, train)
+        return cls(end, test, train, known)

@@ -2,7 +2,8 @@
 
 Persons merge after `t`, and what they did since is known under another id. The outcomes of an as-of
 person are those of every record whose *newest* person holds one of its records. As-of persons that end
-up in one newest person share outcomes, so they carry one fold group and must not be split.
+up in one newest person share outcomes, so they carry one fold group and must not be split. Outcomes come
+only from records whose owner permits profiling when the labels are made.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sqlglot import exp
 from cdpkit.definitions import Behaviour, BehaviourDefinition
 from cdpkit.errors import FeatureError, NotEnoughDataError
 from cdpkit.features import predicate
-from cdpkit.features.permission import permit
+from cdpkit.features.permission import permit, usable
 from cdpkit.features.population import (
     Population,
     alive,
@@ -192,6 +193,8 @@ def _snapshot(
         [join(sub(_newest(), "n"), exp.EQ(this=col("newest", "e"), expression=col("person_id", "n")))],
         group=[col("person_id", "e"), col("node_id", "n")],
     )
+    if consent:
+        nodes = nodes.where(exp.In(this=col("node_id", "n"), query=exp.Subquery(this=usable(consent_at))))
     engine.materialise(_OUTCOME_NODES, nodes.sql(dialect=engine.dialect))
     return engine.query(_labels(definition, date).sql(dialect=engine.dialect)).to_pandas(), kept
 

@@ -43,3 +43,8 @@ def permit(engine: Engine, as_of: object, *, rows: str | None = None, also_at: o
     engine.materialise(_PERMITTED, query.sql(dialect=engine.dialect))
     columns = [col("node_id")] if rows is None else [col("node_id"), col("as_of")]
     return select(columns, table(_PERMITTED))
+
+
+def usable(at: object = None) -> Tree:
+    """Return the query of the records that may be profiled at a date, or with everything known."""
+    return consent.nodes_sql(PURPOSE, at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cdpkit.errors import LakeError
 from cdpkit.lake.files import digest, write_json
 from cdpkit.lake.scrub import scrub, without
 from cdpkit.lake.traces import Traces, collect
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 # Folders below `data` with their own treatment, and other workspaces.
 _APART = ("lake", "published", "keys", "workspaces")
+# What a decision says; its author is an employee, whose trace stays.
+_SAID = ("subject", "content", "reason")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Erasure:
         Identifiers kept in files because a surviving record carries them too.
     snapshot : str
         Snapshot published without them.
+    records : int
+        Records asked for, those of the same persons included.
     """
 
     rows: dict[str, int]
@@ -53,6 +59,7 @@ class Erasure:
     persons: int
     shared: int
     snapshot: str = ""
+    records: int = 0
 
 
 @dataclass
@@ -103,7 +110,14 @@ def erase(lake: Lake, nodes: Iterable[int], id_columns: Iterable[str] = ()) -> E
     -------
     Erasure
         Counts of what was done, and the files to look at yourself.
+
+    Raises
+    ------
+    LakeError
+        In a notebook under a run: the run's other steps would be undone with it.
     """
+    if lake.joined:
+        raise LakeError("a notebook under a run must leave erasure to the run")
     journal = _Journal.open(lake.erasing, nodes, id_columns)
     lake.undo()
     traces = collect(lake, journal.nodes, journal.id_columns)
@@ -115,7 +129,56 @@ def erase(lake: Lake, nodes: Iterable[int], id_columns: Iterable[str] = ()) -> E
     lake.forget({snapshot.id})
     shutil.rmtree(lake.path / "spill", ignore_errors=True)
     journal.path.unlink()
-    return Erasure(rows, files, unsearched, len(traces.persons), traces.shared, snapshot.id)
+    persons, records = len(traces.persons), len(journal.nodes)
+    return Erasure(rows, files, unsearched, persons, traces.shared, snapshot.id, records)
+
+
+def erase_records(
+    lake: Lake, records: Iterable[tuple[str, str]], alone: bool = False, id_columns: Iterable[str] = ()
+) -> Erasure:
+    """Erase records named as their sources name them, with all records of the same persons.
+
+    Parameters
+    ----------
+    lake : Lake
+        With the lock: whose records they are is read while nobody can change it.
+    records : iterable of (str, str)
+        ``(source, record_id)``.
+    alone : bool
+        These records only. Otherwise all those of their persons as known today: what was unmerged
+        since is a stranger's.
+    id_columns : iterable of str
+        As for `erase`.
+
+    Raises
+    ------
+    LakeError
+        When a record is unknown; nothing is erased then.
+    """
+    asked = set(records)
+    nodes = lake.read("nodes").to_arrow(["node_id", "source", "record_id"]).to_pylist()
+    chosen = {row["node_id"] for row in nodes if (row["source"], row["record_id"]) in asked}
+    if len(chosen) < len(asked):
+        # Which one is unknown would be a personal value in a log.
+        raise LakeError(
+            "every record must be known", got=f"{len(asked) - len(chosen)} unknown of {len(asked)}"
+        )
+    if not alone:
+        rows = lake.read("membership").to_arrow(["node_id", "person_id", "known_to"]).to_pylist()
+        held = [(row["node_id"], row["person_id"]) for row in rows if row["known_to"] is None]
+        persons = {person for node, person in held if node in chosen}
+        chosen |= {node for node, person in held if person in persons}
+    return erase(lake, chosen, id_columns)
+
+
+def refuse_unerasable(table: Table) -> None:
+    """Refuse to store, outside the vocabulary, personal data that erasure could not find."""
+    named = {"node_id", "person_id"} & set(table.names)
+    if table.name not in TABLES and table.holds_identifiers and not named:
+        raise LakeError(
+            f"table {table.name} holds personal data and must have `node_id` or `person_id`",
+            do="Add the column, so that erasure finds the rows",
+        )
 
 
 def person_columns(table: Table) -> list[str]:
@@ -215,7 +278,7 @@ def _set_aside(traces: Traces) -> Any:
 
 
 def _spoken_of(traces: Traces) -> Any:
-    return lambda row: any(traces.in_text(row[name] or "") for name in ("subject", "content", "reason"))
+    return lambda row: any(traces.in_text(row[name] or "", words=False) for name in _SAID)
 
 
 def _rekey_files(lake: Lake, view: View, journal: _Journal) -> None:
@@ -236,16 +299,18 @@ def _rekey_files(lake: Lake, view: View, journal: _Journal) -> None:
 
 def _clean_files(lake: Lake, traces: Traces, journal: _Journal) -> tuple[dict[str, int], list[str]]:
     """Clean every file below `data`, tables and pages apart; a decision about them leaves whole."""
-    workspace, done, unsearched = lake.workspace, {}, []
+    workspace, unsearched = lake.workspace, list[str]()
+    done: dict[str, int] = {}
     sources = _sources(lake)
-    for path in _walk(workspace.data):
+    for path in (*_walk(workspace.data), *_walk(workspace.mlruns)):
         name = path.relative_to(workspace.home).as_posix()
         if path.parent == workspace.inbox and path.suffix == ".json":
-            if traces.in_text(path.read_text("utf-8", "surrogateescape")):
-                path.unlink()
-                done[name] = 1
+            done |= {name: 1} if _withdrawn(path, traces) else {}
             continue
-        old = digest(path)
+        try:
+            old = digest(path)
+        except FileNotFoundError:
+            continue  # beside a database, only while it is open
 
         def note(aside: Path, found: int, old: str = old) -> None:
             journal.files[old] = [digest(aside), found]
@@ -254,18 +319,37 @@ def _clean_files(lake: Lake, traces: Traces, journal: _Journal) -> tuple[dict[st
         result = scrub(path, traces, sources.get(old), note)
         if not result.searched:
             unsearched.append(name)
-        elif result.found:
+        if result.found:
             done[name] = result.found
     return done, unsearched
 
 
+def _withdrawn(path: Path, traces: Traces) -> bool:
+    """Remove a decision in the inbox that speaks of them; tell whether it did."""
+    text = path.read_bytes().decode("utf-8", "surrogateescape")
+    try:
+        content = json.loads(text)
+        said = {name: content[name] for name in _SAID} if isinstance(content, dict) else content
+        text = json.dumps(said, ensure_ascii=False)
+    except (ValueError, KeyError, RecursionError):
+        pass  # no decision: all of it is searched
+    theirs = traces.in_text(text, words=False)
+    if theirs:
+        path.unlink()
+    return theirs
+
+
 def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, and remove what dead processes left half written."""
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.name in _APART:
+        if entry.name in ("keys", "workspaces"):
             continue
-        yield from (
-            (path for path in sorted(entry.rglob("*")) if path.is_file()) if entry.is_dir() else [entry]
-        )
+        for path in sorted(entry.rglob("*")) if entry.is_dir() else [entry]:
+            leftover = re.fullmatch(r"\..+\.([0-9]+)\.tmp", path.name)
+            if leftover and path.is_file() and not Path("/proc", leftover[1]).exists():
+                path.unlink()
+            elif path.is_file() and entry.name not in _APART:
+                yield path
 
 
 def _sources(lake: Lake) -> dict[str, str]:

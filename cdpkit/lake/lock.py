@@ -36,17 +36,20 @@ class WriterLock:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        lock = cls(descriptor, path, secrets.token_hex(16), joined=False)
         try:
             _exclusive(descriptor, path)
-            _refuse_orphans(path)
-        except LockHeldError:
+        except BaseException:
             os.close(descriptor)
             raise
-        lock = cls(descriptor, path, secrets.token_hex(16), joined=False)
-        lock._write(
-            {"holder": holder, "run_id": run_id, "pid": os.getpid(), "token": _fingerprint(lock.token)}
-        )
-        sync([path.parent])
+        try:
+            # Named first: a notebook of the ended run that comes late then finds its token refused.
+            lock._write({"holder": holder, "run_id": run_id, "pid": os.getpid(), "token": lock.fingerprint})
+            _refuse_orphans(path)
+            sync([path.parent])
+        except BaseException:
+            lock.release()
+            raise
         return lock
 
     @classmethod
@@ -85,6 +88,11 @@ class WriterLock:
     def held(self) -> bool:
         """Whether it was not released yet."""
         return self._descriptor >= 0
+
+    @property
+    def fingerprint(self) -> str:
+        """What may be told of the token: it recognises the holder and gives no right."""
+        return _fingerprint(self.token)
 
     @property
     def run_id(self) -> str:

@@ -26,6 +26,10 @@ class Places(Protocol):
         """Decisions waiting."""
 
     @property
+    def mlruns(self) -> Path:
+        """The MLflow store, which erasure searches too."""
+
+    @property
     def published(self) -> Path:
         """Pages."""
 

@@ -5,34 +5,25 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from cdpkit.lake.files import sync
-from cdpkit.lake.traces import Traces, cells
+from cdpkit.lake.lines import Reading, columns_of, looks_tabular, records, split
+from cdpkit.lake.traces import Traces, plain_id
 
 #: Rows in lines, with or without a header.
 TABULAR = (".csv", ".tsv", ".psv", ".dat")
 LINES = (".jsonl", ".ndjson")
-TEXT = (
-    ".ipynb",
-    ".html",
-    ".log",
-    ".txt",
-    ".md",
-    ".json",
-    ".xml",
-    ".yaml",
-    ".yml",
-    ".toml",
-    ".svg",
-    ".sql",
-    ".py",
-)
-# A quoted record of more lines than this is a stray quote, as in a file that no loader accepts.
-_RECORD_LINES = 1_000
+DATABASE = (".db", ".sqlite", ".sqlite3")
+#: Text in which a bare name may stand, and text that also has keys and codes.
+FREE = (".txt", ".log", ".md", ".html", ".xml", ".svg")
+CODED = (".json", ".ipynb", ".yaml", ".yml", ".toml", ".sql", ".py")
+# Strings of a notebook that people wrote or cells printed: there a bare name may stand.
+_FREE = ("source", "text", "data", "traceback", "evalue")
 
 
 @dataclass(frozen=True)
@@ -51,8 +42,9 @@ def scrub(
     Parameters
     ----------
     path : Path
-        By its ending: delimited text, JSON lines or Parquet lose rows, other text loses values; each
-        may be gzipped, but for Parquet.
+        By its ending: delimited text, JSON lines or Parquet lose rows, a SQLite file and any other text
+        lose values; each may be gzipped, but for the two binary ones. Of an unknown ending, only UTF-8
+        is taken for text.
     traces : Traces
         Whom to look for.
     source : str or None
@@ -63,37 +55,66 @@ def scrub(
     Returns
     -------
     Scrubbed
-        ``searched=False`` for a kind of file this cannot read.
+        ``searched=False`` for a file this cannot read, in whole or in part: what was found in the
+        rest is dropped all the same.
     """
-    kinds = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
-    kind, opened = (kinds[0].lower() if kinds else ""), gzip.open if path.suffix == ".gz" else open
+    zipped = path.suffix.lower() == ".gz"
+    kinds = path.suffixes[-2:-1] if zipped else path.suffixes[-1:]
+    kind = kinds[0].lower() if kinds else ""
+    opened: Callable[[Path, str], IO[bytes]] = gzip.open if zipped else open  # type: ignore[assignment]
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    reading = Reading()
     try:
+        if kind in DATABASE:
+            from cdpkit.lake.database import strike
+
+            return Scrubbed(*strike(path, traces))
         if kind == ".parquet":
-            found = _parquet(path, aside, traces, source)
-        elif kind in TABULAR or kind in LINES:
-            old: IO[bytes]
-            new: IO[bytes]
-            with opened(path, "rb") as old, opened(aside, "wb") as new:  # type: ignore[assignment]
-                rows = _csv_rows if kind in TABULAR else _json_rows
-                found = sum(_copied(rows(old, traces, source), new))
-        elif kind in TEXT:
-            found = _text(path, aside, traces, opened)
+            counted = _parquet(path, aside, traces, source)
+            if counted is None:
+                return Scrubbed(0, searched=False)
+            found = counted
         else:
-            return Scrubbed(0, searched=False)
+            with opened(path, "rb") as old:
+                reading.begin(old, strict=kind not in (*TABULAR, *LINES, *FREE, *CODED))
+                known = (*LINES, *CODED, *FREE[1:])
+                if kind in TABULAR or kind in LINES or (kind not in known and looks_tabular(old, reading)):
+                    rows = _json_rows if kind in LINES else _csv_rows
+                    reading.loose = kind not in TABULAR
+                    with opened(aside, "wb") as new:
+                        new.write(reading.mark)
+                        found = sum(_copied(rows(old, traces, source, reading), new))
+                else:
+                    found = _text(old, aside, traces, source, opened, reading, kind)
         if found:
             before_replace(aside, found)
             os.chmod(aside, path.stat().st_mode & 0o777)
             sync([aside])
             os.replace(aside, path)
             sync([path.parent])
-        return Scrubbed(found)
+        return Scrubbed(found, reading.whole)
+    except (UnicodeError, EOFError, gzip.BadGzipFile, zlib.error, RecursionError):
+        return Scrubbed(0, searched=False)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def without(payload: Any, traces: Traces) -> Any:
+def without(
+    payload: Any, traces: Traces, source: str | None = None, *, notebook: bool = False, free: bool = False
+) -> Any:
     """Return JSON content without a person: their records leave a list, their values leave a text.
+
+    Parameters
+    ----------
+    payload : JSON
+        Only ids, identifiers and full names count: a bare word may be a key or a code. No key is ever
+        renamed; one that names the person leaves with all below it.
+    traces : Traces
+        Whom to look for.
+    source : str, optional
+        Source whose short ids count in columns of ids; by default any.
+    notebook, free : bool
+        Of a notebook, what people wrote and what cells printed is free text.
 
     Examples
     --------
@@ -102,18 +123,24 @@ def without(payload: Any, traces: Traces) -> Any:
     {'rows': [{'id': 'pr000001-1'}], 'n': [1, '[erased]']}
     """
     if isinstance(payload, str):
-        return traces.scrubbed(payload)
+        return traces.scrubbed(payload, words=free)
     if isinstance(payload, list):
-        return [without(item, traces) for item in payload if not _is_theirs(item, traces)]
+        kept = [item for item in payload if notebook or not _is_theirs(item, traces, source)]
+        return [without(item, traces, source, notebook=notebook, free=free) for item in kept]
     if isinstance(payload, dict):
-        return {traces.scrubbed(name): without(item, traces) for name, item in payload.items()}
+        return {
+            name: without(item, traces, source, notebook=notebook, free=free or (notebook and name in _FREE))
+            for name, item in payload.items()
+            if not traces.in_text(name, words=False)
+        }
     return payload
 
 
-def _is_theirs(item: Any, traces: Traces) -> bool:
-    return isinstance(item, dict) and any(
-        isinstance(value, str) and traces.in_text(value) for value in item.values()
-    )
+def _is_theirs(item: Any, traces: Traces, source: str | None) -> bool:
+    if not isinstance(item, dict):
+        return False
+    named = any(isinstance(v, str) and traces.in_text(v, words=False) for v in item.values())
+    return named or _holds_id(item, traces, traces.short(source), deep=False)
 
 
 def _copied(rows: Iterator[tuple[bytes, bool]], new: IO[bytes]) -> Iterator[int]:
@@ -124,69 +151,83 @@ def _copied(rows: Iterator[tuple[bytes, bool]], new: IO[bytes]) -> Iterator[int]
             new.write(raw)
 
 
-def _csv_rows(old: IO[bytes], traces: Traces, source: str | None) -> Iterator[tuple[bytes, bool]]:
-    """Yield every record as its own bytes, and whether it is theirs; the header is nobody's."""
-    header = old.readline()
-    yield header, False
-    text = _decoded(header)
-    delimiter = max(";,\t|", key=text.count)
-    ids = [index for index, name in enumerate(cells(text, delimiter)) if traces.is_id_column(name)]
+def _csv_rows(
+    old: IO[bytes], traces: Traces, source: str | None, reading: Reading
+) -> Iterator[tuple[bytes, bool]]:
+    """Yield every record as its own bytes, and whether it is theirs; without a header the first may be."""
+    lines = reading.lines(old)
+    header = next(lines, b"")
+    names, delimiter = columns_of(reading.texts(header)[0])
+    yield header, any(traces.in_row(text) for text in reading.texts(header))
+    ids = [index for index, name in enumerate(names) if traces.is_id_column(name)]
     short = traces.short(source)
-    for raw in _records(old):
-        text = _decoded(raw)
-        theirs = traces.in_row(text)
-        if not theirs and short and ids:
-            row = cells(text, delimiter)
-            theirs = any(index < len(row) and row[index].strip() in short for index in ids)
+    # One line of a whole file: the ends of lines are of an old kind.
+    reading.whole &= "\r" not in reading.texts(header)[0].rstrip("\r\n")
+    if short and not ids and any(plain_id(name) in short for name in names):
+        reading.whole = False
+    for raw in records(lines, reading):
+        texts = reading.texts(raw)
+        theirs = any(traces.in_row(text) for text in texts)
+        if not theirs and short:
+            row = [plain_id(cell) for cell in split(texts[0], delimiter)]
+            theirs = any(index < len(row) and row[index] in short for index in ids)
+            if not ids and not short.isdisjoint(row):
+                # It may be their id or a quantity: nobody can tell without knowing the column.
+                reading.whole = False
+        if reading.loose and not theirs and any(traces.in_text(text) for text in texts):
+            reading.whole = False  # prose that looks like a table, or a stranger's row
         yield raw, theirs
 
 
-def _records(old: IO[bytes]) -> Iterator[bytes]:
-    """Yield records, joining the lines of a quoted cell."""
-    pending: list[bytes] = []
-    open_quote = False
-    for line in old:
-        pending.append(line)
-        open_quote ^= line.count(b'"') % 2 == 1
-        if not open_quote:
-            yield b"".join(pending)
-            pending.clear()
-        elif len(pending) > _RECORD_LINES:
-            yield from pending
-            pending, open_quote = [], False
-    yield from pending
-
-
-def _json_rows(old: IO[bytes], traces: Traces, source: str | None) -> Iterator[tuple[bytes, bool]]:
+def _json_rows(
+    old: IO[bytes], traces: Traces, source: str | None, reading: Reading
+) -> Iterator[tuple[bytes, bool]]:
     short = traces.short(source)
-    for raw in old:
-        text = _decoded(raw)
-        theirs = traces.in_row(text)
+    for raw in reading.lines(old):
+        texts = reading.texts(raw)
+        theirs = any(traces.in_row(text) for text in texts)
         if not theirs and short:
             try:
-                theirs = _holds_id(json.loads(text), traces, short)
+                theirs = _holds_id(json.loads(texts[0]), traces, short)
             except json.JSONDecodeError:
-                theirs = False
+                reading.whole &= not texts[0].strip()
         yield raw, theirs
 
 
-def _holds_id(item: Any, traces: Traces, short: frozenset[str]) -> bool:
-    return isinstance(item, dict) and any(
-        str(value) in short and traces.is_id_column(name) for name, value in item.items()
+def _holds_id(item: Any, traces: Traces, short: frozenset[str], deep: bool = True) -> bool:
+    if isinstance(item, list):
+        return deep and any(_holds_id(one, traces, short) for one in item)
+    if not isinstance(item, dict) or not short:
+        return False
+    return any(
+        (plain_id(str(value)) in short and traces.is_id_column(name))
+        or (deep and _holds_id(value, traces, short))
+        for name, value in item.items()
     )
 
 
-def _parquet(path: Path, aside: Path, traces: Traces, source: str | None) -> int:
+def _parquet(path: Path, aside: Path, traces: Traces, source: str | None) -> int | None:
+    """Copy what is not theirs; return the rows left out, or None when the file cannot be read."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     found = 0
-    with pq.ParquetFile(path) as old, pq.ParquetWriter(aside, old.schema_arrow, compression="zstd") as new:
-        for group in range(old.num_row_groups):
-            rows = old.read_row_group(group)
-            kept = rows.filter(pa.array(~_theirs(rows, traces, source)))
-            found += rows.num_rows - kept.num_rows
-            new.write_table(kept)
+    try:
+        with (
+            pq.ParquetFile(path) as old,
+            pq.ParquetWriter(aside, old.schema_arrow, compression="zstd") as new,
+        ):
+            for group in range(old.num_row_groups):
+                rows = old.read_row_group(group)
+                kept = rows.filter(pa.array(~_theirs(rows, traces, source)))
+                found += rows.num_rows - kept.num_rows
+                new.write_table(kept)
+    except pa.ArrowException:
+        return None
+    except OSError as fault:
+        if fault.errno is not None:
+            raise  # of the disk, not of the file
+        return None
     return found
 
 
@@ -199,24 +240,44 @@ def _theirs(rows: Any, traces: Traces, source: str | None) -> Any:
     marked, short = np.zeros(rows.num_rows, bool), pa.array(sorted(traces.short(source)), pa.string())
     texts = {}
     for name in rows.column_names:
-        column = rows[name]
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if pa.types.is_integer(column.type) and traces.is_id_column(name):
-            column = column.cast(pa.string())
-        if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
-            column = pa.chunked_array([pa.array([str(value) for value in column.to_pylist()], pa.string())])
-        if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        column = _as_text(rows[name], traces.is_id_column(name))
+        if column is None:
             continue
         texts[name] = column
         if traces.row_pattern:
             marked |= _mask(pc.match_substring_regex(column, traces.row_pattern, ignore_case=True))
         if len(short) and traces.is_id_column(name):
-            marked |= _mask(pc.is_in(column.cast(pa.string()), short))
+            plain = pc.replace_substring_regex(pc.utf8_trim_whitespace(column), r"^([0-9]+)\.0+$", r"\1")
+            marked |= _mask(pc.is_in(plain.cast(pa.string()), short))
     for first, last in traces.names:
         both = [_anywhere(texts.values(), name, rows.num_rows) for name in (first, last)]
         marked |= both[0] & both[1]
     return marked
+
+
+def _as_text(column: Any, is_id: bool) -> Any:
+    """Return a column as text, numbers only where they are ids; None where there is none to search."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if is_id and (pa.types.is_floating(kind) or pa.types.is_decimal(kind)):
+        number = column.cast(pa.float64())
+        whole = pc.and_(pc.equal(pc.round(number), number), pc.less(pc.abs(number), 2.0**53))
+        column = pc.if_else(whole, number, None).cast(pa.int64()).cast(pa.string())
+    elif is_id and pa.types.is_integer(kind):
+        column = column.cast(pa.string())
+    elif pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        column = pa.chunked_array([pa.array([_told(value) for value in column.to_pylist()], pa.string())])
+    elif pa.types.is_string_view(kind):
+        column = column.cast(pa.string())
+    return column if pa.types.is_string(column.type) or pa.types.is_large_string(column.type) else None
+
+
+def _told(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _anywhere(columns: Any, word: str, rows: int) -> Any:
@@ -233,24 +294,30 @@ def _mask(found: Any) -> Any:
     return found.fill_null(False).to_numpy(zero_copy_only=False)
 
 
-def _text(path: Path, aside: Path, traces: Traces, opened: Any) -> int:
-    """Strike values out of a text; a JSON list of records loses theirs."""
-    with opened(path, "rb") as old:
-        raw = old.read()
-    before = _decoded(raw)
-    if not traces.in_text(before):
-        return 0
+def _text(
+    old: IO[bytes],
+    aside: Path,
+    traces: Traces,
+    source: str | None,
+    opened: Any,
+    reading: Reading,
+    kind: str,
+) -> int:
+    """Strike values out of a text; JSON loses their records and keeps its keys."""
+    raw = before = old.read()
+    codecs = reading.codecs(raw)
     try:
-        content = json.loads(before)
-    except json.JSONDecodeError:
-        after = traces.scrubbed(before)
-    else:
-        after = json.dumps(without(content, traces), ensure_ascii=False, indent=1)
+        content = json.loads(raw.decode(codecs[0])) if kind in (".json", ".ipynb") else None
+    except ValueError:
+        content = None
+    if content is None:
+        for codec in codecs:
+            text = raw.decode(codec, "surrogateescape")
+            raw = traces.scrubbed(text, words=kind in FREE).encode(codec, "surrogateescape")
+    elif (cleaned := without(content, traces, source, notebook=kind == ".ipynb")) != content:
+        raw = json.dumps(cleaned, ensure_ascii=False, indent=1).encode(codecs[0], "surrogatepass")
+    if raw == before:
+        return 0
     with opened(aside, "wb") as new:
-        new.write(after.encode("utf-8", "surrogateescape"))
+        new.write(reading.mark + raw)
     return 1
-
-
-def _decoded(raw: bytes) -> str:
-    """Return bytes as text without loss, whatever they are: UTF-8 where it is, bytes elsewhere."""
-    return raw.decode("utf-8", "surrogateescape")

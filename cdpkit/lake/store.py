@@ -220,8 +220,10 @@ class Lake:
         SchemaError
             When the frame does not meet the table, or a column would change its type.
         """
+        from cdpkit.lake.erase import refuse_unerasable
+
         known = TABLES[table] if isinstance(table, str) else table
-        _refuse_unerasable(known)
+        refuse_unerasable(known)
         if set(replace or ()) - set(known.names) or any(known[name].pii != "none" for name in replace or ()):
             raise LakeError("`replace` must name columns of the table that hold no personal data")
         tags, delta, rows = self.tags(), self.delta(known.name), known.to_arrow(frame)
@@ -244,8 +246,7 @@ class Lake:
         Snapshot
             What readers see from now on.
         """
-        lock = self._writing()
-        if lock.joined:
+        if self.joined:
             raise LakeError("a notebook under a run must leave publishing to the run")
         previous = self.current()
         sequence = previous.sequence + 1 if previous else 1
@@ -338,15 +339,39 @@ class Lake:
         """
         from cdpkit.lake.erase import erase
 
+        with self._erasable() as lake:
+            return erase(lake, nodes, id_columns)
+
+    def erase_records(
+        self, records: Iterable[tuple[str, str]], *, alone: bool = False, id_columns: Iterable[str] = ()
+    ) -> Erasure:
+        """Erase ``(source, record_id)`` records and, unless `alone`, all others of their persons today.
+
+        See `cdpkit.lake.erase.erase_records`, which it calls under the lock.
+        """
+        from cdpkit.lake.erase import erase_records
+
+        with self._erasable() as lake:
+            return erase_records(lake, records, alone, id_columns)
+
+    # --- inside -------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _erasable(self) -> Iterator[Lake]:
+        """Give this lake under its run's lock, or one with a lock of its own."""
         if self._lock is not None:
-            return erase(self, nodes, id_columns)
+            yield self
+            return
         lock = WriterLock.acquire(self.lock_path, "erasure", "erasure")
         try:
-            return erase(Lake(self.workspace, lock), nodes, id_columns)
+            yield Lake(self.workspace, lock)
         finally:
             lock.release()
 
-    # --- inside -------------------------------------------------------------------------------------
+    @property
+    def joined(self) -> bool:
+        """Whether the lock is a run's that started this process: publishing and erasing are its own."""
+        return self._writing().joined
 
     @property
     def erasing(self) -> Path:
@@ -363,7 +388,7 @@ class Lake:
 
     def tags(self) -> dict[str, str]:
         """Return what every commit of this run carries."""
-        return {"cdpkit.lock": self._writing().token[:8]}
+        return {"cdpkit.lock": self._writing().fingerprint[:8]}
 
     def _sweep(self) -> None:
         """Remove what dead engines spilled."""
@@ -375,16 +400,3 @@ class Lake:
     def _needed(self) -> set[str]:
         published = self.current()
         return pinned(self.path / "pins") | ({published.id} if published else set())
-
-
-def _refuse_unerasable(table: Table) -> None:
-    """Refuse to store, outside the vocabulary, personal data that erasure could not find."""
-    if (
-        table.name not in TABLES
-        and table.holds_identifiers
-        and not {"node_id", "person_id"} & set(table.names)
-    ):
-        raise LakeError(
-            f"table {table.name} holds personal data and must have `node_id` or `person_id`",
-            do="Add the column, so that erasure finds the rows",
-        )

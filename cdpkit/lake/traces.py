@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -66,7 +65,7 @@ class Traces:
 
     @cached_property
     def _row_parts(self) -> list[str]:
-        values = {value for _, value in (*self.records, *self.identifiers)} | set(self.persons)
+        values = {plain_id(value) for _, value in (*self.records, *self.identifiers)} | set(self.persons)
         parts = {_spelled(value) for value in values if _distinctive(value)}
         parts |= {_phone(v) for kind, v in self.identifiers if kind == "phone" and len(normal(kind, v)) > 5}
         parts |= {hashlib.sha256(normal(*pair).encode()).hexdigest() for pair in self.identifiers}
@@ -77,9 +76,17 @@ class Traces:
         return _bounded(self._row_parts)
 
     @cached_property
-    def _text(self) -> re.Pattern[str]:
+    def _sure_parts(self) -> list[str]:
         full = [rf"{_spelled(a)}\s+{_spelled(b)}|{_spelled(b)},?\s+{_spelled(a)}" for a, b in self.names]
-        return _bounded([*full, *self._row_parts, *(_spelled(word) for word in self.words if len(word) > 2)])
+        return [*full, *self._row_parts]
+
+    @cached_property
+    def _sure(self) -> re.Pattern[str]:
+        return _bounded(self._sure_parts)
+
+    @cached_property
+    def _text(self) -> re.Pattern[str]:
+        return _bounded([*self._sure_parts, *(_spelled(word) for word in self.words if len(word) > 2)])
 
     @cached_property
     def _pairs(self) -> list[tuple[re.Pattern[str], re.Pattern[str]]]:
@@ -87,11 +94,9 @@ class Traces:
 
     def short(self, source: str | None) -> frozenset[str]:
         """Return the ids too short to be looked for outside the id columns of their source."""
-        found = {value for kind, value in self.identifiers if kind != "phone" and not _distinctive(value)}
-        found |= {
-            record for name, record in self.records if source in (None, name) and not _distinctive(record)
-        }
-        return frozenset(found)
+        found = {plain_id(value) for kind, value in self.identifiers if kind != "phone"}
+        found |= {plain_id(record) for name, record in self.records if source in (None, name)}
+        return frozenset(value for value in found if not _distinctive(value))
 
     def is_id_column(self, name: str) -> bool:
         """Tell whether a column of a raw file holds ids of persons."""
@@ -109,15 +114,15 @@ class Traces:
         if self.in_row(text):
             return True
         short = self.short(source)
-        return bool(short) and any(cell.strip(" \"'\r\n") in short for cell in re.split(r"[;,\t|]", text))
+        return bool(short) and any(plain_id(cell) in short for cell in re.split(r"[;,\t|]", text))
 
-    def in_text(self, text: str) -> bool:
-        """Tell whether free text names them: by an id, a full name, or a name only they have."""
-        return self._text.search(text) is not None
+    def in_text(self, text: str, words: bool = True) -> bool:
+        """Tell whether text names them: by an id or a full name; with `words`, by a name only they have."""
+        return (self._text if words else self._sure).search(text) is not None
 
-    def scrubbed(self, text: str) -> str:
-        """Return free text with their values struck out."""
-        return self._text.sub("[erased]", text)
+    def scrubbed(self, text: str, words: bool = True) -> str:
+        """Return text with their values struck out; `words` is for free text, where they are no codes."""
+        return (self._text if words else self._sure).sub("[erased]", text)
 
 
 def collect(lake: Lake, nodes: Iterable[int], id_columns: Iterable[str] = ()) -> Traces:
@@ -194,12 +199,15 @@ def _closing(lake: Lake):
     return closing(lake.view("head"))
 
 
-def cells(record: str, delimiter: str) -> list[str]:
-    """Return the cells of one CSV record; a broken one is its text."""
-    try:
-        return next(csv.reader([record], delimiter=delimiter), [])
-    except csv.Error:
-        return [record]
+def plain_id(value: str) -> str:
+    """Return an id as it is compared: files that passed through numbers write 42 as 42.0.
+
+    Examples
+    --------
+    >>> plain_id(' "17850.0"'), plain_id("v2.0")
+    ('17850', 'v2.0')
+    """
+    return re.sub(r"^([0-9]+)\.0+$", r"\1", value.strip(" \"'\t\r\n"))
 
 
 def _distinctive(value: str) -> bool:

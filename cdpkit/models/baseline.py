@@ -42,7 +42,8 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
     ----------
     knots_, rates_ : ndarray
         The probability at values of the column, linear in between.
-    missing_rate_ : float
+    rate_, missing_rate_ : float
+        The overall rate, and that of the people without the value.
 
     Examples
     --------
@@ -72,6 +73,7 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
         value = self._value(X)
         seen = ~np.isnan(value)
         rate = converted.mean()
+        self.rate_ = float(rate)
         self.missing_rate_ = self._shrunk(converted[~seen], rate)
         self.knots_, self.rates_ = self._curve(value[seen], converted[seen], rate)
         scores = self._score(value[converted > 0])
@@ -131,7 +133,7 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
     def contributions(self, X: pd.DataFrame, exact: bool = False) -> pd.DataFrame:
         """Return the log-odds the rule's one column adds to the average person's."""
         p = np.clip(self.predict_proba(X)[:, 1], 1e-9, 1 - 1e-9)
-        centre = float(np.mean(self.rates_))
+        centre = self.rate_
         base = np.log(centre / (1 - centre)) if 0 < centre < 1 else 0.0
         return pd.DataFrame({self.column: np.log(p / (1 - p)) - base, BASE: base}, index=X.index)
 
@@ -144,6 +146,7 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
             "classes": self.classes_,
             "knots": self.knots_,
             "rates": self.rates_,
+            "rate": self.rate_,
             "missing_rate": self.missing_rate_,
             "definers": self.definers_,
         }
@@ -157,7 +160,7 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
         rule = cls(**content["parameters"])
         rule.classes_ = np.array(content["classes"])
         rule.knots_, rule.rates_ = (np.asarray(content[k], dtype=float) for k in ("knots", "rates"))
-        rule.missing_rate_ = float(content["missing_rate"])
+        rule.rate_, rule.missing_rate_ = float(content["rate"]), float(content["missing_rate"])
         rule.definers_ = np.asarray(content["definers"], dtype=float)
         return rule
 

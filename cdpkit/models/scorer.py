@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from cdpkit.errors import CdpkitError
 from cdpkit.models.appetence import AppetenceClassifier
-from cdpkit.models.baseline import RuleBaseline, Verdict
+from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.frame import FrameError
 from cdpkit.models.reasons import top_reasons
 from cdpkit.models.state import plain, read_json, write_json
@@ -110,6 +110,37 @@ class Scorer:
         self.tiers = (tiers or Tiers()).fit(self.probability(X), population)
         return self
 
+    def judge(
+        self, X: pd.DataFrame, y: ArrayLike, *, groups: ArrayLike | None, today: pd.DataFrame
+    ) -> Scorer:
+        """Judge a kept scorer again on later rows: who decides, the model or its rule.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Features of the later rows; columns it knows and `X` lacks are missing throughout.
+        y : array-like of 0 and 1
+            What happened.
+        groups : array-like or None
+            The unit of each row.
+        today : DataFrame
+            Features of the reference population, on which tiers are cut again where the decider changed.
+
+        Returns
+        -------
+        Scorer
+            Itself.
+        """
+        if self.rule is None or self.tiers is None:
+            return self
+        rows, before = X.reindex(columns=self.columns()), self.rule_decides
+        model_p = self.classifier.predict_proba(rows[list(self.classifier.columns_.names)])[:, 1]
+        self.verdict = served(y, model_p, self.rule.predict_proba(rows)[:, 1], groups=groups)
+        if self.rule_decides != before:
+            population = self.tiers.reference_population_
+            self.fit_tiers(today.reindex(columns=self.columns()), population, self.tiers)
+        return self
+
     def _features(self, X: pd.DataFrame) -> pd.DataFrame:
         """Return the model's columns in its order, whatever else the frame holds."""
         names = self.columns()
@@ -198,7 +229,8 @@ class Scorer:
         persons = X["person_id"] if "person_id" in X.columns else X.index.to_series()
         scored = self.predict(X, reasons=reasons, exact=exact)
         assert self.tiers is not None
-        by = "rule" if self.rule_decides else f"{self.name}:{version}"
+        own = f"{self.name}:{version}" if version else self.name
+        by = "rule" if self.rule_decides else own
         return pd.DataFrame(
             {
                 "person_id": pd.Series(persons.to_numpy(), index=X.index).astype("str"),

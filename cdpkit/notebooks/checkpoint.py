@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cdpkit.lake.lock import WriterLock
 from cdpkit.lake.snapshot import code_version, listing_digest
 from cdpkit.notebooks import report
+from cdpkit.notebooks.parameters import declared
 from cdpkit.run import Run
 
 if TYPE_CHECKING:
@@ -39,9 +40,14 @@ def begin(workspace: Workspace, *, restore: bool) -> tuple[Run, WriterLock]:
     return run, lock
 
 
-def key(notebook: Path, values: Mapping[str, Scalar]) -> str:
-    """Return what a step's result depends on besides the tables: code, parameters, their files' state."""
+def key(notebook: Path, values: Mapping[str, Scalar], raw: Path) -> str:
+    """Return what a step's result depends on besides the tables: code, parameters, their files' state.
+
+    A step that declares `path` and is given none reads `raw`.
+    """
     named = [Path(value) for value in values.values() if isinstance(value, str) and value]
+    if "path" in declared(notebook) and not values.get("path"):
+        named.append(raw)
     files = [path for given in named if given.is_absolute() for path in _files(given)]
     seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     content = (notebook.read_bytes(), json.dumps(values, sort_keys=True), code_version(), seen)

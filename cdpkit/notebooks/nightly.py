@@ -128,6 +128,10 @@ class _Night:
         merged = {name: value for values in self.values.values() for name, value in values.items()}
         return scrub_tree(merged, self.session.canaries)
 
+    def key(self, notebook: Path) -> str:
+        """Return what a step depends on besides the tables."""
+        return checkpoint.key(notebook, self.values[notebook.stem], self.session.workspace.raw)
+
     def keep(self, verdict: Verdict, step: Mapping[str, Any]) -> None:
         """Note a step done by an earlier night, as that one left it."""
         self.verdicts.append(verdict)
@@ -135,7 +139,7 @@ class _Night:
 
     def add(self, verdict: Verdict, notebook: Path) -> None:
         """Note a step, with what a resumed night starts from."""
-        mark: dict[str, Any] = {"key": checkpoint.key(notebook, self.values[notebook.stem])}
+        mark: dict[str, Any] = {"key": self.key(notebook)}
         if verdict.ok:
             mark["heads"] = checkpoint.heads(self.session.run.lake)
             checkpoint.keep_pages(self.session.run.lake, self.session.outputs)
@@ -271,15 +275,20 @@ def _go(
             return _end(night, "failed", reason=f"{verdict.topic}: {verdict.reason}")
         report.write(session.outputs, night.content("running"))
     inputs = {"steps": [path.stem for path in night.notebooks], "parameters": night.parameters()}
-    published = session.run.finish(inputs=inputs, keep_days=None if now is None else keep, now=now)
+    published = session.run.finish(
+        inputs=inputs, keep_days=None if now is None else keep, now=now, release=False
+    )
     started = [mlflow_run for verdict in night.verdicts for mlflow_run in verdict.mlflow_runs]
     if not started:
         return _end(night, "ok")
+    promoted: Sequence[str] = ()
     try:
         promoted = apply_promotions(session.workspace, started, published.id if published else "")
-    except CdpkitError as error:
-        return _end(night, "failed", reason=f"published, but an alias was not moved. {error}")
-    reap(session.workspace, now=now)
+        reap(session.workspace, now=now)
+    except Exception as error:  # MLflow raises anything from a locked database to a broken address
+        told = str(error) if isinstance(error, CdpkitError) else type(error).__name__
+        what = "dead runs were not marked" if promoted else "an alias was not moved"
+        return _end(night, "failed", reason=f"published, but {what}. {told}", promoted=promoted)
     return _end(night, "ok", promoted=promoted)
 
 
@@ -289,7 +298,7 @@ def _resume(night: _Night, earlier: Mapping[str, Any] | None) -> None:
         return
     kept: list[Mapping[str, Any]] = []
     for notebook, step in zip(night.notebooks, earlier["steps"], strict=False):
-        same = step.get("key") == checkpoint.key(notebook, night.values[notebook.stem])
+        same = step.get("key") == night.key(notebook)
         if earlier["base"] != night.base or not same or "heads" not in step:
             break
         kept.append(step)

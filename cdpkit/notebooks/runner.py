@@ -25,7 +25,7 @@ from cdpkit.workspace import Workspace
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-#: Seconds a notebook may take before its kernel is ended.
+#: Seconds the cells of a notebook may take before its kernel is ended.
 TIMEOUT = 3600.0
 
 
@@ -40,7 +40,7 @@ class Session:
     run : Run
         Holds the lock.
     timeout : float
-        Seconds each notebook may take.
+        Seconds the cells of each notebook may take; a kernel's start has its own limit.
     canaries : tuple of str
         Values to take out of stored outputs besides the usual patterns.
     """
@@ -150,7 +150,6 @@ def _execute(
 
     watchdog = threading.Timer(timeout, expire)
     watchdog.daemon = True
-    watchdog.start()
     error: Exception | None = None
     try:
         with _quiet():
@@ -161,6 +160,7 @@ def _execute(
                 engine_name="cdpkit",
                 kernel_manager_class=manager,
                 cwd=str(path.parent),
+                on_notebook_start=lambda notebook: watchdog.start(),
                 **CLIENT_OPTIONS,
             )
     except Exception as fault:
@@ -231,7 +231,7 @@ def run(
     run_id : str, optional
         By default the next one.
     timeout : float
-        Seconds the notebook may take.
+        Seconds its cells may take.
     canaries : iterable of str
         Values to take out of stored outputs besides addresses, phones and bank accounts.
     holder : str

@@ -11,7 +11,10 @@ from typing import Any
 from cdpkit import errors
 from cdpkit.scrub import scrub
 
-_OWN_ERRORS = {name for name, item in vars(errors).items() if isinstance(item, type)}
+_OWN_ERRORS = {name for name, item in vars(errors).items() if isinstance(item, type)} | {
+    "DefinitionError",
+    "FrameError",
+}
 
 
 @dataclass(frozen=True)

@@ -78,11 +78,8 @@ def ranking(frame: pd.DataFrame, language: str = "en") -> go.Figure:
         error_x=spread(low, value, high),
     )
     people, hits = (number(frame[c].iloc[0], language) for c in ("people", "conversions"))
-    tail = "" if against else "_alone"
-    return dress(
-        figure, language, finding=finding, subtitle=words[f"subtitle{tail}"], x=words[f"x{tail}"], y="",
-        footer=words["n"].format(people=people, conversions=hits),
-    )  # fmt: skip
+    count = words["n"].format(people=people, conversions=hits)
+    return dress(figure, language, words, finding, count=count, variant="" if against else "_alone")
 
 
 _CALIBRATION = {
@@ -146,16 +143,8 @@ def calibration(frame: pd.DataFrame, language: str = "en") -> go.Figure:
     finding = words["fails" if out else "holds"].format(bins=len(frame), out=out)
     figure.update_xaxes(tickformat=".0%")
     figure.update_yaxes(tickformat=".0%")
-    footer = words["n"].format(people=number(frame["people"].sum(), language))
-    return dress(
-        figure,
-        language,
-        finding=finding,
-        subtitle=words["subtitle"],
-        x=words["x"],
-        y=words["y"],
-        footer=footer,
-    )
+    count = words["n"].format(people=number(frame["people"].sum(), language))
+    return dress(figure, language, words, finding, count=count)
 
 
 _ACHIEVED = {
@@ -204,7 +193,5 @@ def achieved(frame: pd.DataFrame, language: str = "en") -> go.Figure:
         finding = words["none"].format(reason=words["reason"])
     else:
         finding = words["found"].format(**{k: percent(best[k], language) for k in ("share", "low", "high")})
-    footer = words["n"].format(people=number(frame["people"].max(), language))
-    return dress(
-        figure, language, finding=finding, subtitle=words["subtitle"], x=words["x"], y="", footer=footer
-    )
+    count = words["n"].format(people=number(frame["people"].max(), language))
+    return dress(figure, language, words, finding, count=count)

@@ -56,7 +56,7 @@ def histogram(frame: pd.DataFrame, language: str = "en") -> go.Figure:
         words["finding"].format(n=hot, all=everybody) if cut_up else words["plain"].format(all=everybody)
     )
     figure.update_layout(barmode="overlay", bargap=0)
-    return dress(figure, language, finding=finding, subtitle=words["subtitle"], x=words["x"], y=words["y"])
+    return dress(figure, language, words, finding)
 
 
 _FACTORS = {
@@ -121,8 +121,6 @@ def factors(
             )  # fmt: skip
     figure.update_yaxes(categoryorder="array", categoryarray=names)
     figure.update_layout(showlegend=True)
-    footer = words["n"].format(people=number(rows["people"].max(), language))
+    count = words["n"].format(people=number(rows["people"].max(), language))
     finding = words["finding"].format(first=names[-1])
-    return dress(
-        figure, language, finding=finding, subtitle=words["subtitle"], x=words["x"], y="", footer=footer
-    )
+    return dress(figure, language, words, finding, count=count)

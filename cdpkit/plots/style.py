@@ -82,13 +82,22 @@ def tier_label(code: str, language: str) -> str:
 
 
 def dress(
-    figure: go.Figure, language: str, *, finding: str, subtitle: str, x: str, y: str, footer: str = ""
+    figure: go.Figure,
+    language: str,
+    words: Mapping[str, str],
+    finding: str,
+    *,
+    count: str = "",
+    variant: str = "",
 ) -> go.Figure:
     """Give a figure its finding as title, its definition as subtitle, its axes' names and its count.
 
-    The finding and subtitle are also kept as `layout.meta["summary"]`, the text a screen reader is given.
+    Definition and names are the words ``subtitle``, ``x`` and ``y`` of the figure, those of a `variant`
+    (``subtitle_alone``) where it has them. The finding and subtitle are also kept as
+    `layout.meta["summary"]`, the text a screen reader is given.
     """
-    subtitle = f"{subtitle} · {footer}" if footer else subtitle
+    subtitle, x, y = (words.get(f"{name}{variant}", words.get(name, "")) for name in ("subtitle", "x", "y"))
+    subtitle = f"{subtitle} · {count}" if count else subtitle
     figure.update_layout(
         title={"text": finding, "subtitle": {"text": subtitle}, "x": 0, "xanchor": "left"},
         template="plotly_white",

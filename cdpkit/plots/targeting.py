@@ -66,18 +66,10 @@ def deciles(frame: pd.DataFrame, language: str = "en") -> go.Figure:
     finding = words["finding"].format(
         lift=number(best["lift"], language, 1), share=percent(best["cumulative_share"], language)
     )
-    footer = words["n"].format(
+    count = words["n"].format(
         people=number(frame["people"].sum(), language), hits=number(frame["observed"].sum(), language)
     )
-    return dress(
-        figure,
-        language,
-        finding=finding,
-        subtitle=words["subtitle"],
-        x=words["x"],
-        y=words["y"],
-        footer=footer,
-    )
+    return dress(figure, language, words, finding, count=count)
 
 
 _GAINS = {
@@ -145,7 +137,7 @@ def gains(frame: pd.DataFrame, language: str = "en", *, share_people: float = 0.
         share=percent(frame["share_conversions"].iloc[here], language),
         rule="" if pd.isna(rule) else words["rule"].format(share=percent(rule, language)),
     )
-    return dress(figure, language, finding=finding, subtitle=words["subtitle"], x=words["x"], y=words["y"])
+    return dress(figure, language, words, finding)
 
 
 _TIERS = {
@@ -209,8 +201,7 @@ def tiers(frame: pd.DataFrame, language: str = "en") -> go.Figure:
         low=number(hot["expected_low"], language),
         high=number(hot["expected_high"], language),
     )
-    subtitle = words["subtitle" if known else "subtitle_ahead"]
-    return dress(figure, language, finding=finding, subtitle=subtitle, x=words["x"], y=words["y"])
+    return dress(figure, language, words, finding, variant="" if known else "_ahead")
 
 
 _TOP = {
@@ -266,4 +257,4 @@ def top_n(frame: pd.DataFrame, language: str = "en", *, people: int | None = Non
         high=number(row["expected_high"], language),
         precision=percent(row["precision"], language),
     )
-    return dress(figure, language, finding=finding, subtitle=words["subtitle"], x=words["x"], y=words["y"])
+    return dress(figure, language, words, finding)

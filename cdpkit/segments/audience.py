@@ -13,13 +13,26 @@ from sqlglot import exp
 
 from cdpkit import consent
 from cdpkit.errors import CdpkitError, NotEnoughDataError
-from cdpkit.schema import TABLES, channel_is_known
+from cdpkit.schema import TABLES
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
 
 #: Why a candidate is left out, in the order in which the reasons are tried.
-REASONS = ("unsubscribed", "no_consent", "no_address", "bounced", "bought_lately", "control")
+REASONS = (
+    "merged",
+    "unsubscribed",
+    "no_consent",
+    "no_address",
+    "address_refused",
+    "same_address",
+    "bounced",
+    "bought_lately",
+    "control",
+)
+
+#: The attribute of the golden record through which a channel reaches a person.
+ADDRESSES = {"email": "email", "sms": "phone", "call": "phone"}
 
 _RULE_NODES = (
     exp.And,
@@ -75,8 +88,11 @@ class Audience:
     control_share: float = 0.1
 
     def __post_init__(self) -> None:
-        if not channel_is_known(self.channel):
-            raise CdpkitError("`channel` must be in the vocabulary", self.channel, "See schema.CHANNELS")
+        if self.channel not in ADDRESSES:
+            ready = ", ".join(ADDRESSES)
+            raise CdpkitError(
+                "`channel` must be one an audience can leave by", self.channel, f"One of {ready}"
+            )
         if not 0 <= self.control_share < 1:
             raise CdpkitError("`control_share` must be in [0, 1)", str(self.control_share))
         _parse(self.where)
@@ -110,7 +126,10 @@ class AudienceResult:
 
 
 def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> AudienceResult:
-    """Apply an audience's rule at a date and say why each candidate is kept or left out.
+    """Apply an audience's rule to the scores of a date, and say why each candidate is kept or left out.
+
+    The scores are those of `as_of`; whether somebody may be contacted is asked of everything known now:
+    a refusal that came after the scores counts.
 
     Parameters
     ----------
@@ -119,13 +138,14 @@ def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> Audienc
     audience : Audience
         The rule, the channel and the precautions.
     as_of : Timestamp
-        Scores of this date are read; nothing known at or after it counts.
+        Date of the scores.
 
     Returns
     -------
     AudienceResult
         Counts add up: candidates = kept + left out, each person left out once, for the first
-        reason of `REASONS` that holds. Without a recorded consent nobody is kept.
+        reason of `REASONS` that holds. Without a recorded consent nobody is kept. An address is
+        written to once, and not at all where one of its holders refused.
 
     Raises
     ------
@@ -139,14 +159,23 @@ def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> Audienc
         )
     found = engine.query(_candidates(audience, as_of)).to_pandas()
     facts = engine.query(_contact_facts(audience, as_of)).to_pandas().set_index("person_id")
-    granted = consent.permitted_persons(engine, "activation", as_of, channel=audience.channel)
-    facts = facts.reindex(found["person_id"], fill_value=False).astype(bool)
+    granted = consent.permitted_persons(engine, "activation", channel=audience.channel)
+    facts["granted"] = facts.index.isin(granted["person_id"])
+    refused = set(facts.loc[facts["decided"] & ~facts["granted"], "address"].dropna())
+    facts = facts.reindex(found["person_id"])
+    merged = facts["decided"].isna().to_numpy()
+    address = facts["address"].to_numpy(dtype=object)
+    flags = facts.drop(columns="address").fillna(False).astype(bool)
+    open_to = flags["granted"].to_numpy() & ~flags["unsubscribed"].to_numpy()
     blocked = {
-        "no_address": ~facts["has_address"].to_numpy(),
-        "no_consent": ~found["person_id"].isin(granted["person_id"]).to_numpy(),
-        "unsubscribed": facts["unsubscribed"].to_numpy(),
-        "bounced": facts["bounced"].to_numpy(),
-        "bought_lately": facts["bought_lately"].to_numpy(),
+        "merged": merged,
+        "unsubscribed": flags["unsubscribed"].to_numpy(),
+        "no_consent": ~flags["granted"].to_numpy(),
+        "no_address": pd.isna(address),
+        "address_refused": np.array([value in refused for value in address], dtype=bool),
+        "same_address": pd.Series(address).where(open_to).duplicated().to_numpy() & ~pd.isna(address),
+        "bounced": flags["bounced"].to_numpy(),
+        "bought_lately": flags["bought_lately"].to_numpy(),
         "control": _in_control(audience, found["person_id"]),
     }
     reason = np.select([blocked[r] for r in REASONS], REASONS, default="")
@@ -194,35 +223,35 @@ def _candidates(audience: Audience, as_of: pd.Timestamp) -> exp.Select:
 
 
 def _contact_facts(audience: Audience, as_of: pd.Timestamp) -> str:
-    """Write the query that tells, for each person, what stands against a contact."""
-    t = _timestamp(as_of).sql(dialect="duckdb")
-    address = {"email": "email", "sms": "phone", "call": "phone", "post": "postcode"}.get(audience.channel)
-    has_address = f"attribute = '{address}'" if address else "FALSE"
+    """Write the query that tells, for each person of today, what stands for and against a contact."""
+    t, channel = _timestamp(as_of).sql(dialect="duckdb"), exp.Literal.string(audience.channel).sql()
     return f"""
     WITH member AS (
-      SELECT node_id, person_id FROM membership
-      WHERE known_from < {t} AND (known_to IS NULL OR known_to >= {t})
+      SELECT node_id, person_id FROM membership WHERE known_to IS NULL
     ), reactions AS (
       SELECT person_id,
-             bool_or(unsubscribed_at < {t} OR complained_at < {t}) AS unsubscribed,
-             bool_or(bounced_at < {t} AND delivered_at IS NULL) AS bounced
-      FROM messages JOIN member USING (node_id)
-      WHERE channel = '{audience.channel}' AND known_at < {t} GROUP BY person_id
+             max(greatest(unsubscribed_at, complained_at)) AS left_at,
+             arg_max(bounced_at IS NOT NULL, event_time) AS bounced
+      FROM messages JOIN member USING (node_id) WHERE channel = {channel} GROUP BY person_id
     ), bought AS (
       SELECT DISTINCT person_id, TRUE AS bought_lately
       FROM orders JOIN member USING (node_id)
-      WHERE event_time < {t} AND known_at < {t}
-        AND event_time >= {t} - INTERVAL {int(audience.quiet_days)} DAY
-        AND (cancelled_at IS NULL OR cancelled_at >= {t})
+      WHERE event_time >= {t} - INTERVAL {int(audience.quiet_days)} DAY AND cancelled_at IS NULL
+    ), spoken AS (
+      SELECT person_id, TRUE AS decided, max(event_time) FILTER (status = 'granted') AS granted_at
+      FROM consents JOIN member USING (node_id)
+      WHERE purpose = 'activation' AND channel IN ({channel}, '*') GROUP BY person_id
     ), addressed AS (
-      SELECT DISTINCT person_id, TRUE AS has_address FROM golden WHERE {has_address}
+      SELECT person_id, lower(trim(value)) AS address FROM golden
+      WHERE attribute = '{ADDRESSES[audience.channel]}'
     )
-    SELECT person_id,
-           coalesce(has_address, FALSE) AS has_address, coalesce(unsubscribed, FALSE) AS unsubscribed,
-           coalesce(bounced, FALSE) AS bounced, coalesce(bought_lately, FALSE) AS bought_lately
+    SELECT person_id, address,
+           left_at IS NOT NULL AND (granted_at IS NULL OR left_at >= granted_at) AS unsubscribed,
+           coalesce(bounced, FALSE) AS bounced, coalesce(bought_lately, FALSE) AS bought_lately,
+           coalesce(decided, FALSE) AS decided
     FROM (SELECT DISTINCT person_id FROM member)
     LEFT JOIN addressed USING (person_id) LEFT JOIN reactions USING (person_id)
-    LEFT JOIN bought USING (person_id)
+    LEFT JOIN bought USING (person_id) LEFT JOIN spoken USING (person_id)
     """
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from sqlglot import exp
 
+from cdpkit.segments.audience import ADDRESSES, AudienceResult
+
 if TYPE_CHECKING:
     from cdpkit.run import Run
-    from cdpkit.segments.audience import AudienceResult
 
 
 def hashed_email(address: str) -> str:
@@ -26,6 +27,18 @@ def hashed_email(address: str) -> str:
     'b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514'
     """
     return hashlib.sha256(address.strip().lower().encode()).hexdigest()
+
+
+def hashed_phone(number: str) -> str:
+    """Return the SHA-256 of a number in international form, its digits behind a plus.
+
+    Examples
+    --------
+    >>> hashed_phone("+33 6 12 34 56 78") == hashed_phone("+33612345678")
+    True
+    """
+    digits = "".join(sign for sign in number if sign.isdigit())
+    return hashlib.sha256(f"+{digits}".encode()).hexdigest()
 
 
 def export(run: Run, result: AudienceResult, *, destination: str) -> dict:
@@ -50,15 +63,18 @@ def export(run: Run, result: AudienceResult, *, destination: str) -> dict:
         decided_by and the file's SHA-256.
     """
     audience, kept = result.audience, result.candidates[result.candidates["included"]]
-    scores = run.engine().query(_file_query(audience.model, result.as_of)).to_pandas()
+    attribute = ADDRESSES[audience.channel]
+    scores = run.engine().query(_file_query(audience.model, attribute, result.as_of)).to_pandas()
     rows = kept[["person_id"]].merge(scores, on="person_id", how="left")
+    key = f"{attribute}_sha256"
+    hashed = {"email": hashed_email, "phone": hashed_phone}[attribute]
     file = pd.DataFrame(
         {
-            "email_sha256": [hashed_email(address) for address in rows["email"]],
+            key: [hashed(address) for address in rows["address"]],
             "tier": rows["tier"],
             "decile": rows["decile"],
         }
-    ).sort_values("email_sha256")
+    ).sort_values(key)
     content = file.to_csv(index=False, lineterminator="\n").encode()
     activation_id = f"{run.run_id}-{audience.name}"
     manifest = {
@@ -88,17 +104,17 @@ def export(run: Run, result: AudienceResult, *, destination: str) -> dict:
     return manifest
 
 
-def _file_query(model: str, as_of: pd.Timestamp) -> exp.Select:
+def _file_query(model: str, attribute: str, as_of: pd.Timestamp) -> exp.Select:
     """Select the columns of the file."""
-    address = "g.person_id = s.person_id AND g.attribute = 'email'"
+    same, named = exp.column("person_id", "g"), exp.column("attribute", "g")
+    joined = exp.and_(same.eq(exp.column("person_id", "s")), named.eq(exp.Literal.string(attribute)))
+    moment = exp.cast(exp.Literal.string(as_of.isoformat(sep=" ")), "TIMESTAMP")
     return (
-        exp.select("s.person_id", "s.tier", "s.decile", "g.value AS email")
+        exp.select("s.person_id", "s.tier", "s.decile", "g.value AS address")
         .from_("scores AS s")
-        .join("golden AS g", on=address)
+        .join("golden AS g", on=joined)
         .where(exp.column("model", "s").eq(exp.Literal.string(model)))
-        .where(
-            exp.column("as_of", "s").eq(exp.cast(exp.Literal.string(as_of.isoformat(sep=" ")), "TIMESTAMP"))
-        )
+        .where(exp.column("as_of", "s").eq(moment))
     )
 
 

@@ -98,6 +98,10 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
             _tell(connection, file, position, merged, forgotten)
             file.report.reconcile()
         bases = _new_bases(engine, contracts)
+    for file in new:
+        kept = nodes.unforgotten(run.lake, file.contract.source, file.bad)
+        file.report.suppressed += len(file.bad) - len(kept)
+        file.bad = kept
     if numbered.num_rows:
         run.lake.write("nodes", numbered, mode="overwrite" if renewed else "append")
     for table, found in merged.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.sources.expression import NAMED, RECORD
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cdpkit.sources.rows import Part
+
+#: Types of identifiers the canonical table knows.
+ID_TYPES = ("email", "phone", "loyalty_id", "account_id", "cookie_id", "device_id", "app_id", "national_id")
 
 #: The staged table that gives the number of each (source, record_id).
 NODES = "_cdp_nodes"
@@ -121,6 +126,40 @@ def forget(connection: duckdb.DuckDBPyConnection, lake: Any, parts: list[Part]) 
     connection.execute(f"CREATE OR REPLACE TABLE _cdp_met AS {kept}")
     connection.unregister("_cdp_gone")
     return True
+
+
+def unforgotten(
+    lake: Any, source: str, bad: Mapping[int, tuple[list[str], bytes]]
+) -> dict[int, tuple[list[str], bytes]]:
+    """Return the records set aside that name nobody the lake was asked to forget.
+
+    Parameters
+    ----------
+    lake : Lake
+        Its suppression list is asked of every cell, as a record and as an identifier of each type.
+    source : str
+        Source of the records.
+    bad : mapping of int to (list of str, bytes)
+        As judged, by line: a bad record may be broken anywhere, so that no column is trusted.
+    """
+    asked = [(line, cell) for line, (_, original) in bad.items() for cell in _cells(original)]
+    if not asked:
+        return dict(bad)
+    hits = list(lake.suppressed([(source, cell) for _, cell in asked]))
+    for kind in ID_TYPES:
+        listed = lake.suppressed([(kind, cell) for _, cell in asked], of="identifiers")
+        hits = [before or found for before, found in zip(hits, listed, strict=True)]
+    gone = {line for (line, _), hit in zip(asked, hits, strict=True) if hit}
+    return {line: one for line, one in bad.items() if line not in gone}
+
+
+def _cells(original: bytes) -> set[str]:
+    """Return what may be a cell of a record, whatever its delimiter and encoding, and JSON's values."""
+    texts = {original.decode("utf-8", "replace"), original.decode("cp1252", "replace")}
+    found = {cell.strip(" \"'[]{}\r\n") for text in texts for cell in re.split(r"[;,|\t]|\": ?", text)}
+    found |= {word.strip("\"'") for text in texts for word in text.split() if len(word) > 7 or "@" in word}
+    found |= {re.sub(r"\.0+$", "", cell) for cell in found}
+    return found - {""}
 
 
 def _text(value: str) -> str:

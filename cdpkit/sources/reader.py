@@ -6,7 +6,6 @@ import codecs
 import contextlib
 import csv
 import gzip
-import hashlib
 import mmap
 import os
 import shutil
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 
 from cdpkit.errors import ContractError
+from cdpkit.lake.files import digest as digest
 from cdpkit.sources.expression import LINE
 from cdpkit.sources.scan import Block, Layout, scan
 
@@ -52,12 +52,6 @@ class Staged:
     bad: dict[int, tuple[list[str], bytes]] = field(default_factory=dict)
     originals: Callable[[Sequence[int]], dict[int, bytes]] = lambda lines: {}
     warnings: list[str] = field(default_factory=list)
-
-
-def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def stage(

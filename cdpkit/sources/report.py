@@ -31,7 +31,7 @@ class DatasetReport:
     duplicates, conflicts : int
         Rows whose key was already there, and those among them that said something else.
     suppressed : int
-        Good records left out because their owner asked to be forgotten.
+        Records, good or set aside, left out because their owner asked to be forgotten.
     unknown_channels : Counter
         Rows on channels outside the vocabulary, which are kept.
     rows : Counter

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import CdpkitError
 from cdpkit.evaluate import log_losses, paired
@@ -41,6 +41,8 @@ class Comparison:
         gain, a small positive margin accepts a refresh that is as good.
     checks : mapping, optional
         Further conditions by name (calibration, each declared segment, drift); all must hold.
+    new_question : bool
+        The champion answers another definition: there is nothing to compare, the new version takes over.
     """
 
     metric: str
@@ -50,6 +52,7 @@ class Comparison:
     champion: str
     margin: float = 0.0
     checks: Mapping[str, bool] = field(default_factory=dict)
+    new_question: bool = False
 
     def faults(self, champion: str) -> list[str]:
         """Return what speaks against promotion, in words; nothing when the challenger may replace it."""
@@ -123,6 +126,8 @@ def _judge(
         return "champion", "it already is"
     if comparison is None:
         return "challenger", f"not compared with the champion, version {champion.version}"
+    if comparison.new_question and comparison.champion == champion.version:
+        return "champion", f"the definition changed: version {champion.version} answers another question"
     faults = comparison.faults(champion.version)
     if faults:
         return "challenger", "; ".join(faults)
@@ -147,10 +152,15 @@ def compare(
     p: ArrayLike,
     *,
     workspace: HasStore | str | Path,
+    definition: Mapping[str, Any],
+    since: pd.Timestamp,
     groups: ArrayLike | None = None,
     margin: float = 0.0,
 ) -> Comparison | None:
     """Compare a challenger with the present champion, in log-loss on the same later rows.
+
+    A champion of another definition is not comparable. One that learned from dates after `since` has
+    seen the rows it would be judged on, and stays.
 
     Parameters
     ----------
@@ -164,6 +174,10 @@ def compare(
         The challenger's probabilities.
     workspace : Workspace or path
         Whose registry.
+    definition : mapping
+        What the challenger predicts, as its ``to_dict`` gives it.
+    since : timestamp
+        Date of the later rows.
     groups : array-like, optional
         The unit of each row.
     margin : float
@@ -174,6 +188,8 @@ def compare(
     Comparison or None
         None when there is no champion to compare with.
     """
+    import pandas as pd
+
     from cdpkit.tracking.registry import load
 
     store = open_store(workspace)
@@ -181,9 +197,14 @@ def compare(
     if champion is None:
         return None
     scorer = load(topic, champion.version, workspace=workspace).model
+    if dict(scorer.definition) != json.loads(json.dumps(dict(definition))):
+        return Comparison("log_loss", math.nan, math.nan, math.nan, champion.version, new_question=True)
+    judged = scorer.card.get("windows", {}).get("test")
+    fresh = judged is None or pd.Timestamp(judged) <= pd.Timestamp(since)
     reference = scorer.probability(X.reindex(columns=scorer.columns()))
     gap = paired(log_losses(y, p), log_losses(y, reference), groups=groups)
-    return Comparison("log_loss", -gap.mean, -gap.high, -gap.low, champion.version, margin)
+    checks = {"that the champion had not seen these rows": fresh}
+    return Comparison("log_loss", -gap.mean, -gap.high, -gap.low, champion.version, margin, checks)
 
 
 def pending(store: Store, mlflow_run: str) -> list[ModelVersion]:

@@ -207,6 +207,16 @@ def find(store: Store, topic: str, version: str) -> ModelVersion | None:
     return ModelVersion(topic, str(entry.version), str(entry.run_id), model_id, files)
 
 
+def _required(store: Store, topic: str, version: str) -> ModelVersion:
+    """Return a version that somebody asked for."""
+    entry = find(store, topic, version) if store.exists() else None
+    if entry is None:
+        raise CdpkitError(
+            f"`{topic}` must have a version {version!r}", got="none", do=f"Run `cdpkit run {topic}`"
+        )
+    return entry
+
+
 def fetch(store: Store, version: ModelVersion, scratch: Path) -> Path:
     """Return a folder with the files of a version: its own when local, a download otherwise.
 
@@ -262,11 +272,7 @@ def verify(topic: str, version: str = "champion", *, workspace: HasStore | str |
         When a file is altered, missing or was not there.
     """
     store = open_store(workspace)
-    entry = find(store, topic, version) if store.exists() else None
-    if entry is None:
-        raise CdpkitError(
-            f"`{topic}` must have a version {version!r}", got="none", do=f"Run `cdpkit run {topic}`"
-        )
+    entry = _required(store, topic, version)
     with tempfile.TemporaryDirectory() as scratch:
         check(store, entry, fetch(store, entry, Path(scratch)))
     return entry
@@ -300,7 +306,7 @@ def load(topic: str, version: str = "champion", *, workspace: HasStore | str | P
 
     store = open_store(workspace)
     try:
-        entry = find(store, topic, version) if store.exists() else None
+        entry = _required(store, topic, version)
     except MlflowException as error:
         kept = _kept_champion(workspace, topic) if version == "champion" else None
         if kept is None:
@@ -308,10 +314,6 @@ def load(topic: str, version: str = "champion", *, workspace: HasStore | str | P
         logging.getLogger(__name__).warning("registry out of reach: %s champion kept here is used", topic)
         model, spec = serving.unpack(kept / "artifacts" / "packed")
         return LoadedModel(model, topic, kept.name, spec)
-    if entry is None:
-        raise CdpkitError(
-            f"`{topic}` must have a version {version!r}", got="none", do=f"Run `cdpkit run {topic}`"
-        )
     with tempfile.TemporaryDirectory() as scratch:
         folder = fetch(store, entry, Path(scratch))
         check(store, entry, folder)

@@ -96,9 +96,12 @@ def date(day: str | Date) -> Text:
     --------
     >>> date("2026-11-22")
     {'fr': '22 nov. 2026', 'en': '22 Nov 2026'}
+    >>> date("2026-07-01")["fr"]
+    '1er juil. 2026'
     """
     value = Date.fromisoformat(day[:10]) if isinstance(day, str) else day
-    return _both(lambda locale: format_date(value, format="d MMM y", locale=locale))
+    written = _both(lambda locale: format_date(value, format="d MMM y", locale=locale))
+    return written | {"fr": "1er" + written["fr"][1:]} if value.day == 1 else written
 
 
 def interval(low: Text, high: Text) -> Text:

@@ -124,6 +124,11 @@ class Welcome(web.RequestHandler):
         """Set the cookie and come back to the same page without the token."""
         self.set_header("Referrer-Policy", "no-referrer")
         self.set_cookie(cookie_name(self.request), self.gate.admit(), httponly=True, samesite="Lax")
-        rest = [(k, v.decode()) for k, vs in self.request.query_arguments.items() if k != "token" for v in vs]
+        rest = [
+            (k, v.decode("utf-8", "replace"))
+            for k, vs in self.request.query_arguments.items()
+            if k != "token"
+            for v in vs
+        ]
         target = "/" + self.request.path.lstrip("/\\")
         self.redirect(f"{target}?{urlencode(rest)}" if rest else target)

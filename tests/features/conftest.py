@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 
 from cdpkit.engine import DuckDBEngine
+from cdpkit.schema import TABLES
 
 Frames = dict[str, pd.DataFrame]
 
 START = pd.Timestamp("2026-01-01")
 STEP = pd.Timedelta(hours=6)
+MOMENTS = {c.name for table in TABLES.values() for c in table.columns if c.type == "timestamp"}
 EVENT_TYPES = ["Product Viewed", "Product Added", "Order Completed", "Products Searched"]
 
 
@@ -124,8 +126,15 @@ def _membership(rng: np.random.Generator, nodes: int) -> pd.DataFrame:
         rows.append((node, f"own{node:02d}", first, joins))
         if joins is not None:
             rows.append((node, f"joint{node % 4}", joins, None))
-    frame = pd.DataFrame(rows, columns=["node_id", "person_id", "known_from", "known_to"])
-    return frame.astype({"known_from": "datetime64[us]", "known_to": "datetime64[us]"})
+    return rows_of("node_id person_id known_from known_to", rows)
+
+
+def rows_of(columns: str, rows: list[tuple], **more: object) -> pd.DataFrame:
+    """Return rows as a canonical table holds them: what the schema calls a time is one."""
+    frame = pd.DataFrame(rows, columns=columns.split()).assign(**more)
+    for column in MOMENTS & set(frame.columns):
+        frame[column] = pd.to_datetime(frame[column]).astype("datetime64[us]")
+    return frame
 
 
 def engine_on(frames: Frames) -> DuckDBEngine:
@@ -143,3 +152,9 @@ def world() -> Callable[..., Frames]:
 def on() -> Callable[[Frames], DuckDBEngine]:
     """Return what opens an engine on frames."""
     return engine_on
+
+
+@pytest.fixture(scope="session")
+def table() -> Callable[..., pd.DataFrame]:
+    """Return what makes a table from its columns and rows."""
+    return rows_of

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
 
 from cdpkit.definitions import Behaviour, HotProspectDefinition
-from cdpkit.engine import DuckDBEngine
-from cdpkit.errors import FeatureError
+from cdpkit.errors import FeatureError, NotEnoughDataError
 from cdpkit.features import Count, FeatureSet, labels
 
 T = pd.Timestamp("2026-03-01")
@@ -20,23 +20,7 @@ END = "2026-12-31"
 HOT = HotProspectDefinition("purchase", horizon_days=10, gap_days=2, population="all")
 
 
-def table(columns: str, rows: list[tuple], **more: object) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=columns.split()).assign(**more)
-    for column in set(frame.columns) & {"event_time", "known_at", "known_from", "known_to", "cancelled_at"}:
-        frame[column] = pd.to_datetime(frame[column]).astype("datetime64[us]")
-    return frame
-
-
-def orders(rows: list[tuple]) -> pd.DataFrame:
-    """Return orders from (node, time after T, amount, cancelled after T)."""
-    return table(
-        "order_id node_id event_time amount_minor cancelled_at",
-        [(f"o{i}", node, T + after, amount, None if gone is None else T + gone) for i, (node, after, amount, gone) in enumerate(rows)],
-        source="shop",
-    ).assign(known_at=lambda o: o["event_time"])  # fmt: skip
-
-
-MEMBERS = table("node_id person_id known_from known_to", [
+MEMBERSHIP = [
     (1, "a", T - 90 * DAY, None),
     (2, "b", T - 90 * DAY, None),
     (3, "c", T - 90 * DAY, T + 5 * DAY),  # c joins d later
@@ -48,14 +32,35 @@ MEMBERS = table("node_id person_id known_from known_to", [
     (7, "late", T + DAY, None),  # unknown at T
     (7 + 1, "g", T - 90 * DAY, T + 7 * DAY),
     (8, "f", T + 7 * DAY, None),
-])  # fmt: skip
+]
 
 
-def labelled(rows: list[tuple], definition: HotProspectDefinition = HOT, **more: object) -> pd.Series:
-    engine = DuckDBEngine(frames={"orders": orders(rows), "membership": MEMBERS})
-    frame = labels.build(engine, definition, T, watermark=END, consent=False, **more)
-    assert list(frame.columns) == ["person_id", "as_of", "y", "fold"]
-    return frame.set_index("person_id")["y"]
+@pytest.fixture(scope="module")
+def shop(table) -> Callable[[list[tuple]], dict[str, pd.DataFrame]]:
+    """Return what makes tables from orders given as (node, time after T, amount, cancelled after T)."""
+    members = table("node_id person_id known_from known_to", MEMBERSHIP)
+
+    def make(rows: list[tuple]) -> dict[str, pd.DataFrame]:
+        made = [
+            (f"o{i}", node, T + after, amount, None if gone is None else T + gone)
+            for i, (node, after, amount, gone) in enumerate(rows)
+        ]
+        orders = table("order_id node_id event_time amount_minor cancelled_at", made, source="shop")
+        return {"orders": orders.assign(known_at=orders["event_time"]), "membership": members}
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def labelled(on, shop) -> Callable[..., pd.Series]:
+    """Return what labels the persons of given orders at T."""
+
+    def label(rows: list[tuple], definition: HotProspectDefinition = HOT) -> pd.Series:
+        frame = labels.build(on(shop(rows)), definition, T, watermark=END, consent=False)
+        assert list(frame.columns) == ["person_id", "as_of", "y", "fold"]
+        return frame.set_index("person_id")["y"]
+
+    return label
 
 
 @pytest.mark.parametrize(
@@ -63,12 +68,12 @@ def labelled(rows: list[tuple], definition: HotProspectDefinition = HOT, **more:
     [(2 * DAY - US, 0), (2 * DAY, 1), (12 * DAY - US, 1), (12 * DAY, 0)],
     ids=["in the gap", "at its end", "last instant", "at the end"],
 )
-def test_the_window_holds_its_start_and_not_its_end(after: pd.Timedelta, y: int) -> None:
+def test_the_window_holds_its_start_and_not_its_end(after: pd.Timedelta, y: int, labelled) -> None:
     """`[t + gap, t + gap + horizon)`."""
     assert labelled([(1, after, 100, None)])["a"] == y
 
 
-def test_labels_are_keyed_by_the_person_as_of_the_date() -> None:
+def test_labels_are_keyed_by_the_person_as_of_the_date(labelled) -> None:
     """Outcomes follow records to their newest person, back to whom they were at the date."""
     rows = [(3, 3 * DAY, 100, None)]  # of c's record, which d's will join
     y = labelled(rows)
@@ -77,9 +82,9 @@ def test_labels_are_keyed_by_the_person_as_of_the_date() -> None:
     assert y["g"] == 1 and y["e"] == 1 and y["a"] == 0
 
 
-def test_persons_who_become_one_stay_in_one_fold() -> None:
+def test_persons_who_become_one_stay_in_one_fold(on, shop) -> None:
     """A fold group is a component of persons then and now; others have their own."""
-    engine = DuckDBEngine(frames={"orders": orders([(1, DAY, 1, None)]), "membership": MEMBERS})
+    engine = on(shop([(1, DAY, 1, None)]))
     frame = labels.build(engine, HOT, [T, T + 8 * DAY], watermark=END, consent=False)
     fold = frame.set_index(["person_id", "as_of"])["fold"]
     assert fold["c", T] == fold["d", T] == fold["d", T + 8 * DAY]
@@ -89,14 +94,9 @@ def test_persons_who_become_one_stay_in_one_fold() -> None:
     assert frame.groupby("person_id")["fold"].nunique().eq(1).all()
 
 
-def test_labels_and_features_have_the_same_persons() -> None:
+def test_labels_and_features_have_the_same_persons(on, shop) -> None:
     """A population is the same whether features or labels are asked for."""
-    engine = DuckDBEngine(
-        frames={
-            "orders": orders([(1, -DAY, 1, None), (4, -DAY, 1, None), (2, DAY, 1, None)]),
-            "membership": MEMBERS,
-        }
-    )
+    engine = on(shop([(1, -DAY, 1, None), (4, -DAY, 1, None), (2, DAY, 1, None)]))
     frame = labels.build(engine, HOT, T, population="buyers", watermark=END, consent=False)
     built = (
         FeatureSet("f", [Count("orders")]).build(engine, T, population="buyers", consent=False).to_pandas()
@@ -105,7 +105,7 @@ def test_labels_and_features_have_the_same_persons() -> None:
 
 
 @pytest.mark.req("MOD-02")
-def test_changing_the_definition_changes_the_label_set_as_expected() -> None:
+def test_changing_the_definition_changes_the_label_set_as_expected(labelled) -> None:
     """More orders, an amount, a filter, a longer horizon, another match: each selects other persons."""
     rows = [
         (1, 3 * DAY, 4000, None), (1, 4 * DAY, 7000, None),  # a: twice, 110
@@ -133,18 +133,16 @@ def test_changing_the_definition_changes_the_label_set_as_expected() -> None:
 
 
 @pytest.mark.req("MOD-02")
-def test_a_definition_that_came_back_gives_the_same_labels() -> None:
+def test_a_definition_that_came_back_gives_the_same_labels(labelled) -> None:
     """Through JSON and back, the definition labels the same persons."""
     rows = [(1, 3 * DAY, 4000, None), (6, 3 * DAY, 300, None)]
     stored = json.loads(json.dumps(HOT.to_dict()))
     assert labelled(rows, HotProspectDefinition.from_dict(stored)).equals(labelled(rows))
 
 
-def test_windows_that_are_not_observed_are_refused() -> None:
+def test_windows_that_are_not_observed_are_refused(on, shop) -> None:
     """The message says which window, where the data stop, and what to do; the last whole window passes."""
-    engine = DuckDBEngine(
-        frames={"orders": orders([(1, 11 * DAY + 3600 * 10**6 * US, 1, None)]), "membership": MEMBERS}
-    )
+    engine = on(shop([(1, 11 * DAY + 3600 * 10**6 * US, 1, None)]))
     with pytest.raises(
         FeatureError,
         match=re.escape(
@@ -156,11 +154,11 @@ def test_windows_that_are_not_observed_are_refused() -> None:
     assert len(labels.build(engine, HOT, T, consent=False)) == 6
     with pytest.raises(FeatureError, match="fully observed"):
         labels.build(engine, HOT, T + US, consent=False)
-    with pytest.raises(FeatureError, match="no row in orders"):
-        labels.build(DuckDBEngine(), HOT, T)
+    with pytest.raises(NotEnoughDataError, match="no row in orders"):
+        labels.build(on({}), HOT, T)
 
 
-def test_filters_of_a_definition_are_checked() -> None:
+def test_filters_of_a_definition_are_checked(labelled) -> None:
     """A definition reaches outcomes only through their time, and only by a filter."""
     for where in ("cancelled_at is not null", "1=1; drop table orders", "lower(channel) = 'x'"):
         with pytest.raises(FeatureError, match="`where`"):
@@ -170,7 +168,7 @@ def test_filters_of_a_definition_are_checked() -> None:
             )
 
 
-def test_labels_ask_for_permission() -> None:
+def test_labels_ask_for_permission(on, shop, table) -> None:
     """Without a basis or a grant nobody is labelled; who objects later is left out on request."""
     nodes = pd.DataFrame(
         {
@@ -181,14 +179,31 @@ def test_labels_ask_for_permission() -> None:
             "known_at": T - 90 * DAY,
         }
     )
-    frames = {"orders": orders([(1, 3 * DAY, 1, None)]), "membership": MEMBERS, "nodes": nodes}
-    assert labels.build(DuckDBEngine(frames=frames), HOT, T, watermark=END).empty
+    frames = {**shop([(1, 3 * DAY, 1, None)]), "nodes": nodes}
+    assert labels.build(on(frames), HOT, T, watermark=END).empty
     frames["source_bases"] = pd.DataFrame(
         {"source": ["shop"], "purpose": ["profiling"], "basis": ["legitimate_interest"]}
     )
     frames["consents"] = table(
         "node_id event_time", [(2, T + DAY)], source="shop", purpose="profiling", channel="*", status="denied"
     ).assign(known_at=lambda c: c["event_time"])
-    engine = DuckDBEngine(frames=frames)
+    engine = on(frames)
     assert "b" in set(labels.build(engine, HOT, T, watermark=END)["person_id"])
     assert "b" not in set(labels.build(engine, HOT, T, watermark=END, consent_at=END)["person_id"])
+
+
+def test_outcomes_come_from_records_that_permit_profiling(on, shop) -> None:
+    """An order on a record without permission is not a conversion, even of a permitted person."""
+    nodes = pd.DataFrame({"node_id": [1, 2], "source": ["crm", "web"], "record_id": ["a", "b"]})
+    both = {
+        "nodes": nodes.assign(node_type="contact", known_at=T - 90 * DAY),
+        "membership": pd.DataFrame({"node_id": [1, 2], "person_id": "p", "known_from": T - 90 * DAY}),
+        "source_bases": pd.DataFrame(
+            {"source": ["crm"], "purpose": ["profiling"], "basis": ["legitimate_interest"]}
+        ),
+    }
+    found = {}
+    for node in (1, 2):
+        frames = {"orders": shop([(node, 3 * DAY, 1, None)])["orders"], **both}
+        found[node] = labels.build(on(frames), HOT, T, watermark=END)["y"].tolist()
+    assert found == {1: [1], 2: [0]}

@@ -301,49 +301,32 @@ def test_ties_do_not_depend_on_the_order_of_rows(world) -> None:
     [(r'("f"\."event_time") < ', r"\1 <= "), (r'("f"\."event_time") >= ', r"\1 > "), (r"INTERVAL '10' DAY", "INTERVAL '11' DAY")],
     ids=["end included", "start excluded", "a day too long"],
 )  # fmt: skip
-def test_a_window_with_a_wrong_edge_is_caught(pattern: str, by: str, world) -> None:
+def test_a_window_with_a_wrong_edge_is_caught(pattern: str, by: str, table) -> None:
     """`[t - 10 days, t)`: a row at its start counts, one at its end does not, on ties and half days alike."""
-    edges = pd.DataFrame(
-        {
-            "event_id": ["start", "before", "end", "last"],
-            "node_id": 1,
-            "source": "test",
-            "event_time": [START, START - pd.Timedelta(microseconds=1), START + 40 * STEP, START + 40 * STEP - pd.Timedelta(microseconds=1)],
-        }
-    ).astype({"event_time": "datetime64[us]"})  # fmt: skip
-    edges = edges.assign(
-        known_at=edges["event_time"].where(edges["event_id"] != "end", START), event_type="Page Viewed"
-    )
-    member = pd.DataFrame(
-        {"node_id": [1], "person_id": ["p"], "known_from": [START - 9 * STEP], "known_to": [pd.NaT]}
-    )
+    end, least = START + 40 * STEP, pd.Timedelta(microseconds=1)
+    times = [("start", START), ("before", START - least), ("end", end), ("last", end - least)]
+    edges = table("event_id event_time", times, node_id=1, source="test", event_type="Page Viewed")
     frames = {
-        "events": edges,
-        "membership": member.astype({"known_from": "datetime64[us]", "known_to": "datetime64[us]"}),
+        "events": edges.assign(known_at=edges["event_time"].where(edges["event_id"] != "end", START)),
+        "membership": table("node_id person_id known_from known_to", [(1, "p", START - 9 * STEP, None)]),
     }
     features = FeatureSet("edge", [Count("events", windows=[10])])
 
     def counted(engine: DuckDBEngine) -> float:
-        return (
-            features.build(engine, START + 40 * STEP, consent=False).to_pandas()["edge__n_events__10d"].item()
-        )
+        return features.build(engine, end, consent=False).to_pandas()["edge__n_events__10d"].item()
 
     assert counted(DuckDBEngine(frames=frames)) == 2
     mutant = Mutant(frames, pattern, by)
     assert counted(mutant) != 2 and mutant.changed
 
 
-def test_the_session_before_a_login_stays_anonymous_until_the_login(on) -> None:
+def test_the_session_before_a_login_stays_anonymous_until_the_login(on, table) -> None:
     """What a cookie did before it signed in is not its owner's before that was known."""
     login = START + 10 * STEP
-    events = pd.DataFrame(
-        {"event_id": ["e1", "e2"], "node_id": [2, 2], "source": "web", "event_time": [START, login],
-         "known_at": [START, login], "event_type": ["Product Added", "Signed In"]}
-    ).astype({"event_time": "datetime64[us]", "known_at": "datetime64[us]"})  # fmt: skip
-    members = pd.DataFrame(
-        [(1, "buyer", START, None), (2, "cookie", START - STEP, login), (2, "buyer", login, None)],
-        columns=["node_id", "person_id", "known_from", "known_to"],
-    ).astype({"known_from": "datetime64[us]", "known_to": "datetime64[us]"})
+    did = [("e1", START, START, "Product Added"), ("e2", login, login, "Signed In")]
+    events = table("event_id event_time known_at event_type", did, node_id=2, source="web")
+    held = [(1, "buyer", START, None), (2, "cookie", START - STEP, login), (2, "buyer", login, None)]
+    members = table("node_id person_id known_from known_to", held)
     engine = on({"events": events, "membership": members})
     features = FeatureSet("login", [Count("events", where="event_type = 'Product Added'", fill="history")])
     counts = {}

@@ -16,15 +16,8 @@ US = pd.Timedelta(microseconds=1)
 COUNTS = FeatureSet("f", [Count("orders", fill=0)])
 
 
-def table(columns: str, rows: list[tuple], **more: object) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=columns.split()).assign(**more)
-    for column in set(frame.columns) & {"event_time", "known_at", "known_from", "known_to"}:
-        frame[column] = pd.to_datetime(frame[column]).astype("datetime64[us]")
-    return frame
-
-
 @pytest.fixture
-def frames() -> dict[str, pd.DataFrame]:
+def frames(table) -> dict[str, pd.DataFrame]:
     """Three persons of one record each; 4 joins person a at T."""
     return {
         "nodes": table("node_id source node_type", [(1, "shop", "account"), (2, "shop", "account"), (3, "web", "cookie"), (4, "web", "cookie")],
@@ -78,7 +71,7 @@ def test_persons_are_those_known_strictly_before_the_date(frames, on) -> None:
     assert after.to_dict() == {"a": 2, "b": 1, "c": 2}
 
 
-def test_only_permitted_records_are_used(frames, on) -> None:
+def test_only_permitted_records_are_used(frames, on, table) -> None:
     """Without a decision a record needs its source's basis; a denial leaves the whole person out."""
     decisions = [
         (3, "granted", T - DAY),  # c says yes: in
@@ -101,7 +94,7 @@ def test_only_permitted_records_are_used(frames, on) -> None:
 
 
 @pytest.mark.req("DAT-08")
-def test_a_profile_without_messages_shows_missing_not_zero(frames, on) -> None:
+def test_a_profile_without_messages_shows_missing_not_zero(frames, on, table) -> None:
     """Each family has its own coverage, equal to a count by hand."""
     frames["messages"] = table(
         "message_id node_id event_time known_at", [("m1", 1, T - DAY, T - DAY)], source="email"
@@ -140,7 +133,7 @@ def test_a_source_that_is_absent_leaves_its_families_missing(frames, on) -> None
     assert list(kept.to_pandas().columns) == ["person_id", "as_of", *kept.names]
 
 
-def test_refunds_alone_are_not_browsing(frames, on) -> None:
+def test_refunds_alone_are_not_browsing(frames, on, table) -> None:
     """A shop that books refunds as events has told nothing of anybody's visits."""
     refunds = [("e1", 1, T - DAY, T - DAY, "Order Refunded")]
     frames["events"] = table("event_id node_id event_time known_at event_type", refunds, source="shop")

@@ -37,12 +37,8 @@ def ago(days: float) -> pd.Timestamp:
     return T - pd.Timedelta(days=days)
 
 
-def frame(columns: str, rows: list[tuple]) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=columns.split())
-
-
 @pytest.fixture(scope="module")
-def engine(on):
+def engine(on, table):
     """Ann holds records 1 and 2 (and, too late, 3); Bob holds 4; Cid holds 5 and did nothing."""
     minute = 1 / 1440
     events = [
@@ -123,19 +119,19 @@ def engine(on):
     ]
     named = "node_id event_time known_at"
     frames = {
-        "events": frame(f"event_id {named} event_type channel session_id product_id category scroll_share", events),
-        "orders": frame(
+        "events": table(f"event_id {named} event_type channel session_id product_id category scroll_share", events),
+        "orders": table(
             f"order_id {named} channel amount_minor discount_minor currency cancelled_at returned_at returned_minor", orders
         ).astype(dict.fromkeys(("discount_minor", "returned_minor"), "Int64")),
-        "messages": frame("message_id node_id event_time opened_at machine_open clicked_at unsubscribed_at", messages)
+        "messages": table("message_id node_id event_time opened_at machine_open clicked_at unsubscribed_at", messages)
         .assign(known_at=lambda m: m["event_time"], channel="email")
         .astype({"machine_open": "boolean"}),
-        "profiles": frame("node_id event_time known_at gender birth_date", [
+        "profiles": table("node_id event_time known_at gender birth_date", [
             (1, ago(300), ago(300), "f", pd.Timestamp("1990-03-31").date()),
             (2, ago(200), ago(200), "m", pd.Timestamp("1980-03-31").date()),
             (4, ago(10), T, "f", pd.Timestamp("1970-01-01").date()),
         ]),
-        "membership": frame("node_id person_id known_from known_to", [
+        "membership": table("node_id person_id known_from known_to", [
             (1, "ann", ago(400), None),
             (2, "two", ago(400), ago(90)),
             (2, "ann", ago(90), None),
@@ -145,22 +141,8 @@ def engine(on):
             (5, "cid", ago(400), None),
         ]),
     }  # fmt: skip
-    times = (
-        "event_time",
-        "known_at",
-        "known_from",
-        "known_to",
-        "cancelled_at",
-        "returned_at",
-        "opened_at",
-        "clicked_at",
-        "unsubscribed_at",
-    )
-    for name, table in frames.items():
-        for column in set(times) & set(table.columns):
-            table[column] = pd.to_datetime(table[column]).astype("datetime64[us]")
-        if name != "membership":
-            table["source"] = "test"
+    for name in frames.keys() - {"membership"}:
+        frames[name]["source"] = "test"
     return on(frames)
 
 

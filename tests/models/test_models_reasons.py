@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdpkit.models import BASE, Reason, importance, top_reasons
+from cdpkit.models import BASE, Reason, common_reasons, importance, top_reasons
 
 
 @pytest.fixture
@@ -94,3 +94,51 @@ def test_importance_ranks_for_all_and_by_tier(parts: pd.DataFrame) -> None:
     everybody = table[table["tier"] == "all"]
     assert everybody["feature"].tolist() == ["recency", "visits_7d"] and everybody["people"].eq(3).all()
     assert everybody["push"].iloc[0] == pytest.approx(-0.5)
+
+
+#: What each person was told: tier, then feature, value and direction of every reason.
+TOLD = [
+    ("hot", [("visits", 9.0, "up"), ("city", "Lyon", "up")]),
+    ("hot", [("visits", 3.0, "up"), ("city", "Nice", "up"), ("carts", None, "up")]),
+    ("hot", [("city", "Lyon", "up")]),
+    ("cold", [("visits", 1.0, "up"), ("recency", 90.0, "down")]),
+    ("cold", [("visits", 0.0, "down"), ("recency", 70.0, "down")]),
+    ("cold", []),
+    ("warm", [("recency", 40.0, "down")]),
+]
+
+
+def told() -> pd.DataFrame:
+    """Return the scores of `TOLD`."""
+    reasons = [[Reason(*reason).encode() for reason in said] for _, said in TOLD]
+    return pd.DataFrame({"tier": [tier for tier, _ in TOLD], "reasons": reasons})
+
+
+def test_common_reasons_are_counted_by_hand() -> None:
+    """People of the tier told so, share of the other tiers' people told the same, and the typical value."""
+    table = common_reasons(told())
+    assert list(table.columns) == ["tier", "feature", "direction", "value", "people", "others"]
+    found = {
+        (row.tier, row.feature, row.direction): (row.value, row.people, row.others)
+        for row in table.itertuples()
+    }
+    assert found == {
+        ("hot", "city", "up"): ("Lyon", 3, 0.0),
+        ("hot", "visits", "up"): (6.0, 2, 1 / 4),  # one of the three cold and the one warm
+        ("hot", "carts", "up"): (None, 1, 0.0),
+        ("cold", "recency", "down"): (80.0, 2, 1 / 4),  # the warm one, of three hot and one warm
+        ("cold", "visits", "up"): (1.0, 1, 2 / 4),
+        ("cold", "visits", "down"): (0.0, 1, 0.0),
+        ("warm", "recency", "down"): (40.0, 1, 2 / 6),
+    }
+    assert table.loc[table["tier"] == "hot", "feature"].tolist() == ["city", "visits", "carts"]
+
+
+def test_common_reasons_keep_the_most_shared_of_each_tier() -> None:
+    """No more than asked a tier, the most shared first; a tier alone has nobody to be compared with."""
+    whole, kept = common_reasons(told()), common_reasons(told(), most=1)
+    assert kept.groupby("tier").size().to_dict() == {"cold": 1, "hot": 1, "warm": 1}
+    strongest = whole.groupby("tier")["people"].max()
+    assert (kept.set_index("tier")["people"] == strongest).all()
+    alone = common_reasons(told().query("tier == 'hot'"))
+    assert alone["others"].isna().all() and alone["people"].tolist() == [3, 2, 1]

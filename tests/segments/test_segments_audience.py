@@ -88,6 +88,45 @@ def test_without_a_recorded_consent_nobody_is_kept() -> None:
     assert build(_engine(5, granted=[]), _hot(), as_of=AS_OF).members == []
 
 
+def test_a_refusal_after_the_scores_counts() -> None:
+    """Whether somebody may be contacted is asked of everything known, not of the date of the scores."""
+    engine = _engine(3, granted=[0, 1, 2])
+    late = pd.DataFrame(
+        {
+            "node_id": [1],
+            "source": "crm",
+            "purpose": "activation",
+            "channel": "email",
+            "status": "denied",
+            "event_time": AS_OF + pd.Timedelta(days=3),
+            "known_at": AS_OF + pd.Timedelta(days=3),
+        }
+    )
+    engine.register("consents", pd.concat([engine.query("SELECT * FROM consents").to_pandas(), late]))
+    assert build(engine, _hot(), as_of=AS_OF).members == ["p0", "p2"]
+
+
+def test_a_shared_address_is_written_to_once_and_not_against_a_refusal() -> None:
+    """Two persons of one address get one message; where a holder refused, nobody does."""
+    engine = _engine(5, granted=[0, 1, 2], denied_later=[3])
+    golden = engine.query("SELECT * FROM golden").to_pandas()
+    golden["value"] = [
+        "Home@x.example",
+        "home@x.example ",
+        "flat@x.example",
+        "flat@x.example",
+        "own@x.example",
+    ]
+    engine.register("golden", golden)
+    why = build(engine, _hot(), as_of=AS_OF).candidates.set_index("person_id")["excluded_by"]
+    assert why.drop("p0").to_dict() == {
+        "p1": "same_address",
+        "p2": "address_refused",
+        "p3": "no_consent",
+        "p4": "no_consent",
+    }
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.sets(st.integers(0, 19)), st.sets(st.integers(0, 19)), st.sets(st.integers(0, 19)))
 def test_counts_add_up_and_the_kept_may_be_contacted(granted: set, denied: set, bought: set) -> None:

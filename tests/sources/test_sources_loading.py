@@ -329,6 +329,24 @@ def test_an_erased_person_does_not_come_back(tmp_path, till, put):
     assert records == ["L2", "ticket:2"]
 
 
+@pytest.mark.req("GOV-09")
+def test_an_erased_person_does_not_come_back_through_quarantine(tmp_path, till, put):
+    """A bad record of theirs is counted and not kept, whichever cell names them; a stranger's is kept."""
+    ws = Workspace(tmp_path / "home")
+    begun = Run.begin(ws, "load")
+    load(begun, till, put(SALES))
+    begun.finish()
+    ws.lake().erase([1])
+    begun = Run.begin(ws, "load")
+    bad = "21;L1;never;1,0\n22;L9;never;1,0\n23;L9;L1;1,0\n"
+    report = load(begun, till, put(HEADER + bad + "24;L8;01/08/2025 12:00;1,0\n", "sales-old.csv"))
+    found = report.datasets[0]
+    assert (found.records_in, found.good, found.quarantined, found.suppressed) == (4, 1, 3, 2)
+    aside = begun.lake.read("quarantine", "head").to_pandas()
+    begun.abandon()
+    assert aside["original"].tolist() == [b"22;L9;never;1,0"]
+
+
 def test_bases_are_those_of_the_contract(run, till, put, rows):
     """Declared bases are stored with their reasons, and leave with the declaration."""
     basis = '[bases.profiling]\nbasis = "legitimate_interest"\nreason = "Members expect it."\n'

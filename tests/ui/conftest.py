@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -219,13 +218,17 @@ def _serving(home: Path, folder: Path, log: Path, **settings: int) -> Iterator[S
     with log.open("w") as errors:
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT)
     assert process.stdout is not None
-    link = process.stdout.readline().strip()
-    assert link, log.read_text()
     try:
+        link = process.stdout.readline().strip()
+        assert link, log.read_text()
         yield Served(link.split("/?")[0], home, log, process.pid)
     finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.terminate()
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -244,13 +247,15 @@ def served(
 ) -> Iterator[Served]:
     """Serve the dashboards as a marketer gets them."""
     log = tmp_path_factory.mktemp("log") / "server.log"
-    with _serving(published_home, dashboards, log, max_kernels=4, cull_after_s=60) as server:
+    with _serving(published_home, dashboards, log, max_kernels=4, cull_after_s=600) as server:
         yield server
 
 
 @pytest.fixture
-def narrow(published_home: Path, dashboards: Path, tmp_path: Path) -> Iterator[Served]:
-    """Serve the dashboards with room for one visitor's kernel, given back after two seconds."""
-    log = tmp_path / "server.log"
-    with _serving(published_home, dashboards, log, max_kernels=2, pool_size=0, cull_after_s=2) as server:
+def narrow(
+    request: pytest.FixtureRequest, published_home: Path, dashboards: Path, tmp_path: Path
+) -> Iterator[Served]:
+    """Serve the dashboards with room for one visitor's kernel, given back after the seconds asked for."""
+    log, room = tmp_path / "server.log", {"max_kernels": 2, "pool_size": 0}
+    with _serving(published_home, dashboards, log, **room, cull_after_s=request.param) as server:
         yield server

@@ -78,7 +78,7 @@ def test_join_keeps_languages_apart() -> None:
 def test_numbers_follow_the_language(language: str) -> None:
     """Separators, the space before a per cent sign and the place of the currency are each language's own."""
     expected = {
-        "fr": ("1\u202f234,5", "12\u202f%", "1\u202f234\u202f567\xa0€", "1 juil. 2026"),
+        "fr": ("1\u202f234,5", "12\u202f%", "1\u202f234\u202f567\xa0€", "1er juil. 2026"),
         "en": ("1,234.5", "12%", "€1,234,567", "1 Jul 2026"),
     }[language]
     written = (

@@ -12,9 +12,12 @@ from cdpkit.ui.messages import Text, same, text
 Payload = Mapping[str, Any]
 
 _KNOWN = (
-    "no_address",
-    "no_consent",
+    "merged",
     "unsubscribed",
+    "no_consent",
+    "no_address",
+    "address_refused",
+    "same_address",
     "bounced",
     "bought_lately",
     "control",
@@ -72,7 +75,7 @@ def _waterfall(audience: Mapping[str, Any], k: int) -> Html:
     ]
     rows.append(_step(text("export.contacted"), None, audience["people"], start, k, "left"))
     cells = [
-        (reason_words(step["reason"]), _count(step["n_out"], k), _count(step["n_left"], k))
+        (reason_words(step["reason"]), _count(step["n_out"], k), _left(step["n_left"]))
         for step in audience["waterfall"]
     ]
     columns = [text("export.column.reason"), text("export.column.out"), text("export.column.left")]
@@ -169,6 +172,10 @@ def _purpose(purpose: str) -> Text:
 
 def _count(n: int | None, k: int) -> Text:
     return text("hidden.short", k=k) if n is None else number(n)
+
+
+def _left(n: int | None) -> Text:
+    return text("hidden.column") if n is None else number(n)
 
 
 def _lower(words: Text) -> Text:
