@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cdpkit.errors import CdpkitError
-from cdpkit.world import chunk, exports, registers
+from cdpkit.world import chunk, registers, sinks
 from cdpkit.world.behaviour import Behaviour, Reachable
 from cdpkit.world.plan import Plan
 
@@ -57,15 +56,29 @@ class World:
     def __init__(self, plan: Plan, chunk_size: int = 20_000) -> None:
         self.plan, self.chunk_size = plan, chunk_size
 
+    def chunks(self) -> Iterator[chunk.Chunk]:
+        """Yield the world chunk by chunk, without keeping any."""
+        for low in range(0, self.plan.n_persons, self.chunk_size):
+            yield chunk.build(self.plan, low, min(low + self.chunk_size, self.plan.n_persons))
+
+    def shared(self) -> chunk.Chunk:
+        """Return the tables that are no person's: they come once, whatever the chunks."""
+        return chunk.Chunk({"products": registers.products(self.plan)}, {})
+
+    def _stream(self) -> Iterator[chunk.Chunk]:
+        """Yield everything, from memory where it is there already."""
+        if "_tables" in self.__dict__:
+            yield chunk.Chunk(*self._tables)
+        else:
+            yield from self.chunks()
+            yield self.shared()
+
     @cached_property
     def _tables(self) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-        parts = [
-            chunk.build(self.plan, low, min(low + self.chunk_size, self.plan.n_persons))
-            for low in range(0, self.plan.n_persons, self.chunk_size)
-        ]
+        parts, once = list(self.chunks()), self.shared()
         raw = {name: pa.concat_tables([part.raw[name] for part in parts]) for name in parts[0].raw}
         truth = {name: pa.concat_tables([part.truth[name] for part in parts]) for name in parts[0].truth}
-        return raw | {"products": registers.products(self.plan)}, truth
+        return raw | once.raw, truth | once.truth
 
     @property
     def raw(self) -> Frames:
@@ -85,6 +98,8 @@ class World:
     def write(self, raw_dir: str | Path, truth_dir: str | Path) -> list[Path]:
         """Write the exports and, in another folder, the truth and the arguments of the world.
 
+        A world not read yet is written chunk by chunk, and only one chunk is ever in memory.
+
         Raises
         ------
         CdpkitError
@@ -95,18 +110,21 @@ class World:
             raise CdpkitError(
                 "`truth_dir` must lie apart from `raw_dir`", got="one inside the other", do="Give two folders"
             )
-        files = exports.write_raw(self._tables[0], raw) + exports.write_truth(self._tables[1], apart)
+        with sinks.Files(raw, raw=True) as exported, sinks.Files(apart, raw=False) as known:
+            for part in self._stream():
+                exported.append(part.raw)
+                known.append(part.truth)
         arguments = apart / "world.json"
         arguments.write_text(json.dumps(asdict(self.plan), indent=1, sort_keys=True), encoding="utf-8")
-        return [*files, arguments]
+        return [*exported.written, *known.written, arguments]
 
     def digest(self) -> str:
         """Return a hash of the sorted content of every table: equal for equal worlds, whatever the chunks."""
-        whole = sha256()
-        for frames in (self.raw, self.truth):
-            for name in sorted(frames):
-                rows = np.sort(pd.util.hash_pandas_object(frames[name], index=False).to_numpy())
-                whole.update(name.encode() + rows.tobytes())
+        whole = sinks.Fingerprint()
+        for part in self._stream():
+            for kind, tables in (("raw", part.raw), ("truth", part.truth)):
+                for name, table in tables.items():
+                    whole.add(f"{kind}/{name}", table)
         return whole.hexdigest()
 
     def p_convert(
@@ -211,8 +229,8 @@ def generate(
     Examples
     --------
     >>> world = generate(60, seed=1, start="2026-01-01", end="2026-03-01")
-    >>> sorted(world.raw)[:4]
-    ['calls', 'crm_consents', 'crm_contacts', 'email_log']
+    >>> {"crm_contacts", "web_events", "shop_orders"} <= set(world.raw)
+    True
     """
     return World(Plan(n_persons, seed, preset, start, end, changes), chunk_size)
 
