@@ -108,7 +108,8 @@ def build(plan: Plan, low: int, high: int) -> Chunk:
     someone = dynamics.persons
     who = records.identity(plan, someone)
     facts, opening, states = _history(plan, dynamics)
-    seen = visits.of_persons(plan, someone, facts.table("sessions"))
+    sends = facts.table("sends")
+    seen = visits.of_persons(plan, someone, facts.table("sessions"), sends)
     seen = seen + visits.of_visitors(plan, *_spread(plan, low, high, population.visitors))
     seen = seen + visits.of_bots(plan, *_spread(plan, low, high, population.bots))
     wishes = baskets.wishes(plan, someone, seen)
@@ -143,8 +144,7 @@ def build(plan: Plan, low: int, high: int) -> Chunk:
     contact = registers.contacts(plan, someone, who)
     account = registers.accounts(plan, someone, who, *accounts)
     card = registers.cards(plan, someone, who, *cards)
-    mailed = _addresses(plan, someone, contact)
-    mail = messages.build(plan, someone, facts.table("sends"), mailed)
+    mail, direct = messages.build(plan, someone, sends, _addresses(plan, someone, contact, account))
     stopped = mail.stops
     called, called_truth = calls.build(plan, someone, who, facts.table("calls"))
     shop = orders.online(plan, someone, seen, pages, carts, account_of_visit)
@@ -163,6 +163,7 @@ def build(plan: Plan, low: int, high: int) -> Chunk:
         "store_cards": card.table,
         "store_tickets": store["store_tickets"],
         "email_log": mail.log,
+        "direct_log": direct.log,
         "calls": called,
     }  # fmt: skip
     facts_apart = {
@@ -171,7 +172,7 @@ def build(plan: Plan, low: int, high: int) -> Chunk:
         "events": truth.events(seen, pages, row),
         "sessions": truth.sessions(plan, seen, wishes),
         "orders": pa.concat_tables([shop["orders"], store["orders"]]),
-        "messages": truth.messages(someone, mail),
+        "messages": pa.concat_tables([truth.messages(someone, mail), truth.messages(someone, direct)]),
         "calls": called_truth,
         "states": states,
         "departures": truth.departures(plan, someone, facts.table("left")),
@@ -179,10 +180,17 @@ def build(plan: Plan, low: int, high: int) -> Chunk:
     return Chunk(raw, facts_apart)
 
 
-def _addresses(plan: Plan, someone: Persons, contact: registers.Exported) -> pa.Array:
-    """Return the address the e-mail tool uses for each person: the first contact's, cleaned of spaces."""
+def _addresses(
+    plan: Plan, someone: Persons, contact: registers.Exported, account: registers.Exported
+) -> list[pa.Array]:
+    """Return what messages are sent to: the first contact's e-mail and phone, the first account."""
     first = contact.slot == records.CONTACT
     place = np.full(len(someone), -1)
     place[contact.person[first]] = np.flatnonzero(first)
     email = pc.utf8_lower(pc.utf8_trim_whitespace(contact.table["email"]))
-    return email.combine_chunks().take(pa.array(place, mask=place < 0))
+    at = pa.array(place, mask=place < 0)
+    opened = np.full(len(someone), -1)
+    one = np.flatnonzero(account.slot == records.ACCOUNT)
+    opened[account.person[one]] = one
+    phone, number = contact.table["phone"].combine_chunks(), account.table["account_id"].combine_chunks()
+    return [email.combine_chunks().take(at), phone.take(at), number.take(pa.array(opened, mask=opened < 0))]

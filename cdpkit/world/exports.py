@@ -20,6 +20,7 @@ NAMES = (
     "shop_orders",
     "shop_order_lines",
     "email_log",
+    "direct_log",
     "calls",
     "products",
 )

@@ -6,10 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from cdpkit.world import columns
-from cdpkit.world.baskets import Baskets, fill, project_product
+from cdpkit.world.baskets import Baskets, fill, store_product
 from cdpkit.world.draws import Draws, mix
-from cdpkit.world.events import ORDER, Events
-from cdpkit.world.persons import Persons
+from cdpkit.world.events import ORDER, Events, visits_campaigns
+from cdpkit.world.persons import Persons, rungs
 from cdpkit.world.plan import DAY, Plan
 from cdpkit.world.visits import Visits
 
@@ -57,9 +57,7 @@ def online(
     key = mix(visits.key[visit] + np.uint64(0x6F72))
     order_id = columns.hexes(key, "o")
     account = account_ids.take(pa.array(visit))
-    campaigns = {at: c.campaign_id for at, c in plan.campaigns.items() if 0 <= at < plan.days}
-    code = {at: k for k, at in enumerate(campaigns)}
-    sent = np.array([code.get(at, -1) for at in range(plan.days)])[visits.day[visit]]
+    campaigns, code = visits_campaigns(plan, visits)
     orders = pa.table(
         {
             "order_id": order_id,
@@ -69,9 +67,7 @@ def online(
             "currency": columns.words(np.zeros(n, np.int64), ["EUR"]),
             "discount": columns.amounts(discount),
             "n_items": pa.array(items),
-            "campaign_id": columns.words(
-                np.where(visits.from_mail[visit], sent, -1), list(campaigns.values())
-            ),
+            "campaign_id": columns.words(code[visit], campaigns),
             "cancelled_at": columns.iso(cancelled_at, cancelled),
             "returned_at": columns.iso(returned_at, returned),
             "returned_amount": columns.blank(columns.amounts((amount * part).astype(np.int64)), returned),
@@ -150,9 +146,8 @@ def tickets(
     key = me.bits("ticket", day)
     sold_at = store_instants(plan, persons, index, day)
     shares = plan.shop.group_shares(persons.taste)
-    number = np.where(bought["episode"], bought["episode_no"], 1_000_000 + day // 7)
-    wanted = project_product(plan, persons, shares, index, number)
-    basket = fill(plan, Draws.keyed(key), wanted, shares[index], persons.tier[index])
+    wanted = store_product(plan, persons, shares, bought)
+    basket = fill(plan, Draws.keyed(key), wanted, shares[index], rungs(plan, persons, index, day))
     rows = np.lexsort((basket.line, basket.visit))
     ticket, line, product, quantity = (
         getattr(basket, name)[rows] for name in ("visit", "line", "product", "quantity")

@@ -71,7 +71,7 @@ def identity(plan: Plan, persons: Persons) -> Identity:
         n_female + me.pick(_zipf(len(text["male"]), 0.4), "first name"),
     )
     families = _surnames()
-    own = me.chance(0.15, "own surname") & ~persons.head
+    own = me.chance(plan.rules.population.own_surname, "own surname") & ~persons.head
     weight = _zipf(len(families), 0.55)
     last = np.where(own, me.pick(weight, "surname"), home.pick(weight, "surname"))
     first_text, last_text = columns.words(first, names), columns.words(last, families)
@@ -93,11 +93,6 @@ def identity(plan: Plan, persons: Persons) -> Identity:
     family = plain(columns.words(home.pick(weight, "surname"), families))
     house = pc.cast(pa.array(scramble(persons.household, plan.seed, "house", 10_000_019)), pa.string())
     shared = pc.binary_join_element_wise("famille", family, house, ".")
-    city = home.pick(_zipf(len(text["cities"]), 0.5), "city")
-    bounds = np.array([[low, high] for _, low, high in text["cities"]])
-    steps = (bounds[city, 1] - bounds[city, 0]) // np.where(bounds[city, 1] - bounds[city, 0] > 20, 100, 1)
-    step = np.where(bounds[city, 1] - bounds[city, 0] > 20, 100, 1)
-    postcode = bounds[city, 0] + step * (home.uniform("postcode") * (steps + 1)).astype(np.int64)
     number = pc.cast(pa.array(1 + home.pick(_zipf(140, 0.5), "street number")), pa.string())
     kind = columns.words(
         home.pick(_zipf(len(text["street_kinds"]), 1.0), "street kind"), text["street_kinds"]
@@ -114,8 +109,8 @@ def identity(plan: Plan, persons: Persons) -> Identity:
         mobile=_mobiles(plan, persons.unit),
         landline=_landlines(plan, persons.household),
         street=pc.binary_join_element_wise(number, kind, street, " "),
-        postcode=postcode,
-        city=columns.words(city, [name for name, *_ in text["cities"]]),
+        postcode=persons.postcode,
+        city=columns.words(persons.city, [name for name, *_ in text["cities"]]),
     )
 
 

@@ -17,6 +17,7 @@ from cdpkit.world.messages import Messages
 from cdpkit.world.persons import Persons
 from cdpkit.world.plan import DAY, FIRST_BOT, FIRST_VISITOR, Plan
 from cdpkit.world.registers import Exported
+from cdpkit.world.sending import CHANNELS
 from cdpkit.world.visits import Visits
 
 _KINDS = ["person", "visitor", "bot"]
@@ -84,10 +85,10 @@ def identities(
         ("store", card, "loyalty_id"),
     ):
         parts.append((source, exported.table[key].combine_chunks(), who.unit[exported.person]))
-    cookies, first = np.unique(
-        np.stack([seen.cookie, seen.unit.astype(np.uint64)]), axis=1, return_index=True
-    )
-    parts.append(("web", columns.hexes(cookies[0], "ck"), seen.unit[first]))
+    order = np.lexsort((seen.unit, seen.cookie))
+    new = np.diff(seen.cookie[order], prepend=np.uint64(0)) != 0
+    order = order[new | (np.diff(seen.unit[order], prepend=-1) != 0)]
+    parts.append(("web", columns.hexes(seen.cookie[order], "ck"), seen.unit[order]))
     parts.append(("email", digests(mail.log["recipient"].combine_chunks()), who.unit[mail.person]))
     phone = digests(called["phone"].combine_chunks())
     parts.append(("calls", phone, called_truth["person"].to_numpy()))
@@ -107,7 +108,9 @@ def identities(
 
 def events(seen: Visits, pages: Events, row: np.ndarray) -> pa.Table:
     """Return who was behind each exported event, once an event."""
-    unique = np.unique(row)
+    there = np.zeros(len(pages), bool)
+    there[row] = True
+    unique = np.flatnonzero(there)
     return pa.table(
         {"event_id": columns.hexes(pages.key[unique]), "person": pa.array(seen.unit[pages.visit[unique]])}
     )
@@ -139,10 +142,13 @@ def messages(who: Persons, mail: Messages) -> pa.Table:
         {
             "message_id": columns.hexes(mail.key, "m"),
             "person": pa.array(who.unit[mail.person]),
+            "sent_by": columns.words(facts["channel"], list(CHANNELS)),
+            "fits_channel": pa.array(facts["channel"] == who.channel[mail.person]),
+            "welcome_place": pa.array(facts["number"] + 1, mask=facts["number"] < 0),
             "random_arm": pa.array(facts["random_arm"]),
             "human_open": pa.array(facts["opened"]),
             "pressure": pa.array(facts["pressure"]),
-            "effect": pa.array(who.effect[mail.person]),
+            "effect": pa.array(facts["gain"]),
         }
     )
 
