@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from cdpkit.errors import CdpkitError
-from cdpkit.world import chunk, registers, sinks
+from cdpkit.world import chunk, play, registers, sinks
 from cdpkit.world.behaviour import Behaviour, Reachable
 from cdpkit.world.plan import Plan
 
@@ -126,6 +126,17 @@ class World:
                 for name, table in tables.items():
                     whole.add(f"{kind}/{name}", table)
         return whole.hexdigest()
+
+    def play(
+        self,
+        policy: play.Sends | Mapping[str, play.Sends],
+        start: str | np.datetime64 | None = None,
+        end: str | np.datetime64 | None = None,
+        *,
+        replicates: int = 1,
+    ) -> pd.DataFrame:
+        """Return what each person does when campaigns are sent by a policy: see `cdpkit.world.play.play`."""
+        return play.play(self, policy, start, end, replicates=replicates)
 
     def p_convert(
         self, as_of: str | np.datetime64, horizon_days: int = 30, *, replicates: int = 64
