@@ -163,30 +163,42 @@ def gain(
     return np.where(number < 0, effect, behaviour.welcome.gain(index, number))
 
 
+def chances(
+    behaviour: Behaviour, state: State, day: int, index: np.ndarray, hour: np.ndarray, channel: np.ndarray,
+    variant: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the chances that a message bounces, is opened if it arrives, and is clicked if opened."""
+    plan, who = behaviour.plan, behaviour.persons
+    mail, slots = plan.rules.messages, plan.rules.slots
+    bad = behaviour.reachable.bad_address[index] & (channel == EMAIL)
+    bounce = np.where(bad, mail.bounce_typo, mail.bounce)
+    strain = np.maximum(state.pressure[index] - 1, 0) / who.tolerance[index]
+    drift = plan.rules.drift.react if behaviour.drifted(day) else 0.0
+    fit = hour_fit(plan.offset(day))[who.archetype[index], hour]
+    alive = np.where(state.alive[index], 0.0, -1.5)
+    changed = behaviour.lifts["reacts"][index] * (who.change_day[index] <= day)
+    z = state.z[index]
+    logit = who.opens[index] + mail.open_z * z + mail.open_pressure * strain + alive + changed + drift
+    likes = np.where(who.considered[index], -0.5, 1.0) * slots.variant * variant
+    likes = likes + slots.channel_click * (channel == who.channel[index])
+    click = sigmoid(who.clicks[index] + mail.click_z * z + likes + changed)
+    return bounce, sigmoid(logit + slots.hour_open * fit), click
+
+
 def _react(
     behaviour: Behaviour, state: State, day: int, index: np.ndarray, campaign: Campaign | None,
     number: np.ndarray, hour: np.ndarray, channel: np.ndarray, variant: np.ndarray, p: np.ndarray,
     arm: np.ndarray, clicked: np.ndarray, facts: Facts | None,
 ) -> None:  # fmt: skip
     """Let the persons at `index` react: bounce, open, click, unsubscribe, complain."""
-    plan, who = behaviour.plan, behaviour.persons
-    mail, slots = plan.rules.messages, plan.rules.slots
+    who, mail = behaviour.persons, behaviour.plan.rules.messages
     mine = behaviour.draws.take(index)
-    bad = behaviour.reachable.bad_address[index] & (channel == EMAIL)
-    bounced = mine.chance(np.where(bad, mail.bounce_typo, mail.bounce), "bounce", day)
+    bounce, opens, clicks = chances(behaviour, state, day, index, hour, channel, variant)
     pressure = state.pressure[index].copy()
     strain = np.maximum(pressure - 1, 0) / who.tolerance[index]
-    z, drift = state.z[index], plan.rules.drift.react if behaviour.drifted(day) else 0.0
-    fit = hour_fit(plan.offset(day))[who.archetype[index], hour]
-    alive = np.where(state.alive[index], 0.0, -1.5)
-    changed = behaviour.lifts["reacts"][index] * (who.change_day[index] <= day)
-    logit = who.opens[index] + mail.open_z * z + mail.open_pressure * strain + alive + changed + drift
-    opened = ~bounced & mine.chance(sigmoid(logit + slots.hour_open * fit), "open", day)
-    likes = np.where(who.considered[index], -0.5, 1.0) * slots.variant * variant
-    likes = likes + slots.channel_click * (channel == who.channel[index])
-    click = opened & mine.chance(
-        sigmoid(who.clicks[index] + mail.click_z * z + likes + changed), "click", day
-    )
+    bounced = mine.chance(bounce, "bounce", day)
+    opened = ~bounced & mine.chance(opens, "open", day)
+    click = opened & mine.chance(clicks, "click", day)
     tired = np.exp(np.minimum(mail.unsubscribe_pressure * strain, 4))
     stops = ~bounced & mine.chance(mail.unsubscribe * tired, "unsubscribe", day)
     complains = ~bounced & ~stops & mine.chance(mail.complaint * tired, "complaint", day)

@@ -53,7 +53,7 @@ class World:
         `calls`, `states`, `departures`.
     """
 
-    def __init__(self, plan: Plan, chunk_size: int = 20_000) -> None:
+    def __init__(self, plan: Plan, chunk_size: int = 10_000) -> None:
         self.plan, self.chunk_size = plan, chunk_size
 
     def chunks(self) -> Iterator[chunk.Chunk]:
@@ -114,6 +114,8 @@ class World:
             for part in self._stream():
                 exported.append(part.raw)
                 known.append(part.truth)
+                # Else this chunk would stay in memory while the next one is built.
+                del part
         arguments = apart / "world.json"
         arguments.write_text(json.dumps(asdict(self.plan), indent=1, sort_keys=True), encoding="utf-8")
         return [*exported.written, *known.written, arguments]
@@ -216,7 +218,7 @@ def generate(
     end: str = "2026-07-01",
     *,
     changes: dict[str, dict] | None = None,
-    chunk_size: int = 20_000,
+    chunk_size: int = 10_000,
 ) -> World:
     """Return a world of `n_persons`.
 
