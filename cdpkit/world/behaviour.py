@@ -58,6 +58,20 @@ class State:
         return self.tile(1)
 
 
+_ROW = {"person": np.int64, "day": np.int64}
+#: Columns of the tables that may have no row at all.
+_EMPTY: dict[str, dict[str, type]] = {
+    "sends": _ROW
+    | dict.fromkeys(("hour", "channel", "variant", "number"), np.int64)
+    | dict.fromkeys(("random_arm", "bounced", "opened", "clicked", "stops", "complains"), np.bool_)
+    | dict.fromkeys(("propensity", "pressure", "gain"), np.float64),
+    "held": _ROW | {"propensity": np.float64, "random_arm": np.bool_},
+    "quotes": _ROW | {"episode_no": np.int64, "wanted": np.int64},
+    "watches": _ROW | {"wanted": np.int64, "kind": np.int64},
+    "terms": _ROW | {"rise": np.float64, "cancels": np.bool_, "p": np.float64, "reason": np.int64},
+}
+
+
 @dataclass
 class Facts:
     """What happened, table by table, as lists of one frame of arrays a day."""
@@ -82,7 +96,9 @@ class Facts:
     def table(self, name: str) -> dict[str, np.ndarray]:
         """Return one table with its days put together."""
         days = getattr(self, name)
-        return {column: np.concatenate([day[column] for day in days]) for column in days[0]} if days else {}
+        if not days:
+            return {column: np.zeros(0, kind) for column, kind in _EMPTY.get(name, {}).items()}
+        return {column: np.concatenate([day[column] for day in days]) for column in days[0]}
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def compares(plan: Plan, visits: Visits) -> np.ndarray:
     return (often & ~visits.ordered & ~visits.adds & ~visits.errand) | (shows(plan, visits) == COMPARING)
 
 
-def _counts(plan: Plan, visits: Visits) -> dict[int, np.ndarray]:
+def counts(plan: Plan, visits: Visits) -> dict[int, np.ndarray]:
     """Return how many events of each type but additions to the cart each visit has."""
     rule, me = plan.rules.behaviour, visits.draws
     why, compare, errand = shows(plan, visits), compares(plan, visits), visits.errand
@@ -103,7 +103,7 @@ def _counts(plan: Plan, visits: Visits) -> dict[int, np.ndarray]:
     )
     tries = visits.adds & visits.known & me.chance(0.28, "checkout")
     unsure = why == PRICE
-    counts = {
+    number = {
         LANDING: np.ones(len(visits), np.int64),
         SIGN_UP: visits.signs_up | (visits.ordered & ~visits.account),
         SIGN_IN: signs & visits.account,
@@ -121,7 +121,7 @@ def _counts(plan: Plan, visits: Visits) -> dict[int, np.ndarray]:
         CANCEL_PAGE: (visits.origin == CANCEL) | me.chance(0.0006 * ~visits.bot, "cancel page"),
         SHIPPING: (why == DELIVERY) | (visits.ordered & me.chance(0.15, "shipping")),
     }
-    return {code: n.astype(np.int64) for code, n in counts.items()}
+    return {code: n.astype(np.int64) for code, n in number.items()}
 
 
 def _browsing(visits: Visits, counts: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -137,8 +137,8 @@ def _browsing(visits: Visits, counts: dict[int, np.ndarray]) -> tuple[np.ndarray
 
 def build(plan: Plan, visits: Visits, wishes: Wishes, baskets: Baskets) -> Events:
     """Return the events of visits."""
-    counts = _counts(plan, visits)
-    visit, kind, rank = _browsing(visits, counts)
+    number = counts(plan, visits)
+    visit, kind, rank = _browsing(visits, number)
     visit = np.concatenate([visit, baskets.visit])
     kind = np.concatenate([kind, np.full(len(baskets.visit), ADD)])
     rank = np.concatenate([rank, baskets.line])

@@ -9,20 +9,51 @@ import pyarrow.csv
 import pyarrow.parquet
 
 #: Files of the systems set up in French: semicolon, decimal comma, local time.
-FRENCH = ("crm_contacts", "crm_consents", "store_cards", "store_tickets")
+FRENCH = (
+    "crm_contacts",
+    "crm_consents",
+    "crm_preferences",
+    "crm_updates",
+    "crm_merges",
+    "crm_fields",
+    "crm_companies",
+    "crm_positions",
+    "store_cards",
+    "store_tickets",
+)
+
+#: Exports of some presets only: a sector's, or what a fault left.
+SOMETIMES = ("crm_fields", "crm_companies", "crm_positions", "web_events_v2")
 
 #: Every export, in the order of writing.
 NAMES = (
     *FRENCH,
     "shop_accounts",
     "web_events",
+    "web_events_v2",
     "web_consents",
     "shop_orders",
     "shop_order_lines",
     "email_log",
     "direct_log",
+    "assignments",
     "calls",
+    "inbound_emails",
+    "quotes",
+    "contracts",
+    "bookings",
+    "watchlists",
+    "reviews",
+    "surveys",
+    "social",
+    "ad_touches",
+    "ad_spend",
+    "cookie_matches",
     "products",
+    "prices_stock",
+    "weather",
+    "holidays",
+    "areas",
 )
 
 
@@ -34,7 +65,7 @@ def file_name(name: str) -> str:
     >>> file_name("web_events"), file_name("calls")
     ('web_events.parquet', 'calls.csv')
     """
-    return name + (".parquet" if name == "web_events" else ".csv")
+    return name + (".parquet" if name.startswith("web_events") else ".csv")
 
 
 def write_raw(tables: dict[str, pa.Table], folder: Path) -> list[Path]:
@@ -42,8 +73,10 @@ def write_raw(tables: dict[str, pa.Table], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name in NAMES:
+        if name not in tables:
+            continue
         path = folder / file_name(name)
-        if name == "web_events":
+        if path.suffix == ".parquet":
             pyarrow.parquet.write_table(tables[name], path, compression="zstd", row_group_size=500_000)
         else:
             mark = ";" if name in FRENCH else ","

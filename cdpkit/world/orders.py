@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
@@ -18,15 +20,40 @@ _HOUR = 3_600_000_000
 _OPEN, _CLOSE = 9, 19
 
 
+@dataclass
+class Sold:
+    """Orders on line, one row each, for what follows from them."""
+
+    key: np.ndarray
+    person: np.ndarray
+    day: np.ndarray
+    at: np.ndarray
+    product: np.ndarray
+    account: pa.Array
+    trouble: np.ndarray
+    loaded: np.ndarray
+
+
 def online(
     plan: Plan, persons: Persons, visits: Visits, events: Events, carts: Baskets, account_ids: pa.Array
 ) -> dict[str, pa.Table]:
+    """Return the tables of `place`: the web shop's orders and lines, and the truth about each order."""
+    return place(plan, persons, visits, events, carts, account_ids)[0]
+
+
+def place(
+    plan: Plan, persons: Persons, visits: Visits, events: Events, carts: Baskets, account_ids: pa.Array
+) -> tuple[dict[str, pa.Table], Sold, pa.Table]:
     """Return the web shop's orders and lines, and the truth about each order.
 
     Returns
     -------
     dict
         Tables ``shop_orders``, ``shop_order_lines`` and ``orders`` (the truth).
+    Sold
+        The orders as arrays.
+    Table
+        All orders, those not loaded yet included.
     """
     done = np.flatnonzero(events.kind == ORDER)
     visit, ordered_at = events.visit[done], events.ts[done]
@@ -98,11 +125,18 @@ def online(
     loaded = loaded_at < plan.last
     truth = _truth(plan, order_id, visits.unit[visit], ordered_at, "site", amount, np.ones(n, bool),
                    visits.episode[visit], loaded)  # fmt: skip
-    return {
+    lead = np.zeros(n, np.int64)
+    lead[order[::-1]] = product[::-1]
+    me = Draws(plan.seed, visits.unit[visit])
+    day = visits.day[visit]
+    trouble = me.chance(plan.rules.behaviour.problem, "problem", day)
+    sold = Sold(key, person, day, ordered_at, lead, account, trouble, loaded)
+    tables = {
         "shop_orders": orders.filter(pa.array(loaded)),
         "shop_order_lines": lines.filter(pa.array(loaded[order])),
         "orders": truth,
     }
+    return tables, sold, orders
 
 
 def _truth(

@@ -19,7 +19,8 @@ _PATTERNS = (
     (3, 1, 1, 2, 1, 4),
     (2, 2, 1, 3, 1, 1, 2),
 )
-_BLOCK = 12
+#: Persons of a block: households do not reach beyond.
+BLOCK = 12
 
 #: Local hour preferences: early, working hours, lunch, evening, night, week-end mornings.
 _ARCHETYPES = ((7.5, 1.6), (10.5, 2.2), (12.8, 1.2), (20.2, 1.7), (22.6, 1.8), (17.0, 3.5))
@@ -94,11 +95,11 @@ def households(seed: int, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     A person's household is found from the number alone, so chunks agree without talking.
     """
-    block, place = unit // _BLOCK, unit % _BLOCK
+    block, place = unit // BLOCK, unit % BLOCK
     pattern = Draws(seed, block).pick(np.ones(len(_PATTERNS)), "household pattern")
     number = np.stack([np.repeat(np.arange(len(p)), p) for p in _PATTERNS])
     first = np.concatenate([np.ones((len(_PATTERNS), 1), bool), np.diff(number, axis=1) > 0], axis=1)
-    return block * _BLOCK + number[pattern, place], first[pattern, place]
+    return block * BLOCK + number[pattern, place], first[pattern, place]
 
 
 def hour_density(utc_offset: int) -> np.ndarray:

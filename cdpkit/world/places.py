@@ -105,8 +105,8 @@ class Weather:
             {
                 "day": columns.iso_date(first // 86_400_000_000 + day),
                 "city": columns.words(city, cities),
-                "rain_mm": pa.array(np.round(6.0 * self.rain[at].ravel(), 1)),
-                "temperature_c": pa.array(np.round(self.degrees[at].ravel(), 1)),
+                "rain_mm": pa.array(np.round(6.0 * self.rain[at].ravel()).astype(np.int64)),
+                "temperature_c": pa.array(np.round(self.degrees[at].ravel()).astype(np.int64)),
             }
         )
 

@@ -106,7 +106,7 @@ def identity(plan: Plan, persons: Persons) -> Identity:
         email=pc.binary_join_element_wise(local, domain, "@"),
         email_again=pc.binary_join_element_wise(again, other, "@"),
         email_household=pc.binary_join_element_wise(shared, home_domain, "@"),
-        mobile=_mobiles(plan, persons.unit),
+        mobile=mobiles(plan, persons.unit),
         landline=_landlines(plan, persons.household),
         street=pc.binary_join_element_wise(number, kind, street, " "),
         postcode=persons.postcode,
@@ -114,9 +114,9 @@ def identity(plan: Plan, persons: Persons) -> Identity:
     )
 
 
-def _mobiles(plan: Plan, unit: np.ndarray) -> np.ndarray:
-    """Return one mobile number a person, nine digits after +33."""
-    return 600_000_000 + scramble(unit, plan.seed, "mobile", 200_000_000 - 33)
+def mobiles(plan: Plan, unit: np.ndarray, *, again: bool = False) -> np.ndarray:
+    """Return one mobile number a person, nine digits after +33; `again` is the next one."""
+    return 600_000_000 + scramble(2 * unit + again, plan.seed, "mobile", 200_000_000 - 33)
 
 
 def _landlines(plan: Plan, household: np.ndarray) -> np.ndarray:

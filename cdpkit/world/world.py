@@ -13,8 +13,9 @@ import pandas as pd
 import pyarrow as pa
 
 from cdpkit.errors import CdpkitError
-from cdpkit.world import chunk, play, registers, sinks
+from cdpkit.world import chunk, play, sinks
 from cdpkit.world.behaviour import Behaviour, Reachable
+from cdpkit.world.persons import BLOCK
 from cdpkit.world.plan import Plan
 
 
@@ -58,24 +59,31 @@ class World:
 
     def chunks(self) -> Iterator[chunk.Chunk]:
         """Yield the world chunk by chunk, without keeping any."""
-        for low in range(0, self.plan.n_persons, self.chunk_size):
-            yield chunk.build(self.plan, low, min(low + self.chunk_size, self.plan.n_persons))
+        # A household is never cut: its members share devices and addresses.
+        size = -(-self.chunk_size // BLOCK) * BLOCK
+        for low in range(0, self.plan.n_persons, size):
+            yield chunk.build(self.plan, low, min(low + size, self.plan.n_persons))
 
-    def shared(self) -> chunk.Chunk:
-        """Return the tables that are no person's: they come once, whatever the chunks."""
-        return chunk.Chunk({"products": registers.products(self.plan)}, {})
+    def shared(self, spend: list[pa.Table]) -> chunk.Chunk:
+        """Return the tables that are no person's, given the chunks' spend: they come once."""
+        return chunk.whole(self.plan, spend)
 
     def _stream(self) -> Iterator[chunk.Chunk]:
         """Yield everything, from memory where it is there already."""
         if "_tables" in self.__dict__:
             yield chunk.Chunk(*self._tables)
-        else:
-            yield from self.chunks()
-            yield self.shared()
+            return
+        spend = []
+        for part in self.chunks():
+            spend.append(part.spend)
+            yield part
+            del part
+        yield self.shared(spend)
 
     @cached_property
     def _tables(self) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-        parts, once = list(self.chunks()), self.shared()
+        parts = list(self.chunks())
+        once = self.shared([part.spend for part in parts])
         raw = {name: pa.concat_tables([part.raw[name] for part in parts]) for name in parts[0].raw}
         truth = {name: pa.concat_tables([part.truth[name] for part in parts]) for name in parts[0].truth}
         return raw | once.raw, truth | once.truth
