@@ -133,6 +133,7 @@ def area_table(seed: int) -> pa.Table:
     rows = []
     for name, low, high in words()["cities"]:
         rows += [(name, code) for code in range(low, high + 1, 100 if high - low > 20 else 1)]
+    rows = list({code: (name, code) for name, code in reversed(rows)}.values())
     codes = np.array([code for _, code in rows])
     rich = wealth(seed, codes)
     area = Draws(seed, codes + (1 << 46))

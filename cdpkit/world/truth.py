@@ -178,6 +178,7 @@ def sessions(plan: Plan, seen: Visits, wishes: Wishes) -> pa.Table:
             "started_at": _moment(seen.start),
             "z": pa.array(seen.z),
             "project": pa.array(seen.episode),
+            "project_no": pa.array(seen.episode_no, mask=~seen.episode),
             "wanted": columns.words(wanted, plan.shop.ids),
             "adds": pa.array(seen.adds | seen.ordered),
             "ordered": pa.array(seen.ordered),
