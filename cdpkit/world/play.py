@@ -81,7 +81,7 @@ class Sends:
     cap : number, Series or callable, optional
         Messages within `days`, beyond which nothing is sent; the welcome series counts.
     days : int
-        Days the cap counts, at most `MEMORY`.
+        Days the cap counts, the day of the campaign included; at most `MEMORY`.
     campaigns : int, optional
         Campaigns governed; afterwards the practice as usual. By default all.
 
@@ -120,8 +120,8 @@ class _Hand:
         self.person = behaviour.persons.unit % _COPY
 
     def _sent(self, day: int, days: int) -> np.ndarray:
-        """Return the messages each person was sent in the days before."""
-        rows = [index for at, index in self.past.items() if day - days <= at < day]
+        """Return the messages each person was sent within so many days, the day itself included."""
+        rows = [index for at, index in self.past.items() if day - days < at < day]
         return np.bincount(np.concatenate([*rows, np.zeros(0, np.int64)]), minlength=len(self.person))
 
     def __call__(self, state: State, campaign: Campaign) -> sending.Action:
