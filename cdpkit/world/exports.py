@@ -1,12 +1,6 @@
-"""The raw files: their names, dialects and columns, and how they are written."""
+"""The raw files: their names and dialects."""
 
 from __future__ import annotations
-
-from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 #: Files of the systems set up in French: semicolon, decimal comma, local time.
 FRENCH = (
@@ -66,32 +60,3 @@ def file_name(name: str) -> str:
     ('web_events.parquet', 'calls.csv')
     """
     return name + (".parquet" if name.startswith("web_events") else ".csv")
-
-
-def write_raw(tables: dict[str, pa.Table], folder: Path) -> list[Path]:
-    """Write exports as their systems do; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name in NAMES:
-        if name not in tables:
-            continue
-        path = folder / file_name(name)
-        if path.suffix == ".parquet":
-            pyarrow.parquet.write_table(tables[name], path, compression="zstd", row_group_size=500_000)
-        else:
-            mark = ";" if name in FRENCH else ","
-            options = pyarrow.csv.WriteOptions(delimiter=mark, quoting_style="needed", quoting_header="none")
-            pyarrow.csv.write_csv(tables[name], path, options)
-        written.append(path)
-    return written
-
-
-def write_truth(tables: dict[str, pa.Table], folder: Path) -> list[Path]:
-    """Write truth tables as Parquet; return the files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for name, table in tables.items():
-        path = folder / f"{name}.parquet"
-        pyarrow.parquet.write_table(table, path, compression="zstd")
-        written.append(path)
-    return written

@@ -15,7 +15,8 @@ from cdpkit.world import baskets, chunk, events, visits
 from cdpkit.world.behaviour import MAIL, Facts
 from cdpkit.world.persons import Persons
 from cdpkit.world.plan import DAY, Plan
-from cdpkit.world.play import MEMORY, Stage
+from cdpkit.world.play import Stage
+from cdpkit.world.policies import MEMORY
 
 #: Days by which older facts lose weight: two thirds after so many.
 DECAYS = (3.0, 10.0, 30.0, 90.0, 300.0)
@@ -102,8 +103,6 @@ def observe(plan: Plan, low: int, high: int, day: int) -> Observed:
     before = {int(rows["day"][0]): rows["person"] for rows in facts.sends if len(rows["day"])}
     before = {at: index for at, index in before.items() if at >= day - MEMORY}
     sends = facts.table("sends")
-    if not sends:
-        raise CdpkitError("the history before `as_of` must hold a campaign", got="no message at all")
     seen = visits.of_persons(plan, someone, facts.table("sessions"), sends)
     known = _Columns(n, day)
     shown = _visits(plan, known, seen)

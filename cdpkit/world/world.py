@@ -17,6 +17,7 @@ from cdpkit.world import chunk, play, sinks
 from cdpkit.world.behaviour import Behaviour, Reachable
 from cdpkit.world.persons import BLOCK
 from cdpkit.world.plan import Plan
+from cdpkit.world.policies import Sends
 
 
 class Frames(Mapping[str, pd.DataFrame]):
@@ -139,7 +140,7 @@ class World:
 
     def play(
         self,
-        policy: play.Sends | Mapping[str, play.Sends],
+        policy: Sends | Mapping[str, Sends],
         start: str | np.datetime64 | None = None,
         end: str | np.datetime64 | None = None,
         *,

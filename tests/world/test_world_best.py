@@ -8,8 +8,9 @@ import pytest
 
 from cdpkit import world
 from cdpkit.errors import CdpkitError
-from cdpkit.world.best import CAPABILITIES, REDUCED, best, closed_form
+from cdpkit.world.best import CAPABILITIES, best
 from cdpkit.world.observe import observe
+from cdpkit.world.reduced import REDUCED, closed_form
 
 AS_OF = "2025-11-01"
 DATES = {"start": "2025-04-01", "end": "2026-02-15"}

@@ -8,7 +8,8 @@ import pytest
 
 from cdpkit import world
 from cdpkit.errors import CdpkitError
-from cdpkit.world.play import EVERYBODY, NOBODY, PRACTICE, Sends, effects
+from cdpkit.world.play import effects
+from cdpkit.world.policies import EVERYBODY, NOBODY, PRACTICE, Sends
 
 DATES = {"start": "2025-10-01", "end": "2026-02-01"}
 
