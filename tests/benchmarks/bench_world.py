@@ -3,8 +3,8 @@
 Run ``python tests/benchmarks/bench_world.py`` or ``make bench NAME=world``; results go to
 ``tests/benchmarks/results/world.json``. Each size runs in a process of its own, whose peak memory the
 system reports. The largest, a hundred million events, is a million persons, takes about a quarter of an hour and 10 GB of disk: set
-``CDPKIT_BENCH_WORLD_LARGEST=1e8``. A size already measured by this version of the code may be kept with
-``--keep``.
+``CDPKIT_BENCH_WORLD_LARGEST=1e8``. Sizes already measured
+are kept with ``--keep``, each with the commit it was measured on.
 """
 
 from __future__ import annotations
@@ -66,9 +66,15 @@ def in_a_process(persons: int) -> dict[str, Any]:
     try:
         command = [sys.executable, __file__, "--one", str(persons), "--folder", str(folder)]
         out = subprocess.run(command, check=True, capture_output=True, text=True)
-        return json.loads(out.stdout)
+        return json.loads(out.stdout) | {"commit": commit()}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def commit() -> str:
+    """Return the commit measured, empty outside a checkout."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def machine() -> dict[str, Any]:
