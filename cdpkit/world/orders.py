@@ -16,8 +16,8 @@ from cdpkit.world.plan import DAY, Plan
 from cdpkit.world.visits import Visits
 
 _HOUR = 3_600_000_000
-#: Weekday shape of a store's hours is flat; it is open from 9 to 19, local time.
-_OPEN, _CLOSE = 9, 19
+#: A store is open from 9 to 20, local time, and fuller towards the evening (1: as full all day).
+_OPEN, _CLOSE, _LATE = 9, 20, 0.65
 
 
 @dataclass
@@ -160,7 +160,7 @@ def _truth(
 def store_instants(plan: Plan, persons: Persons, index: np.ndarray, day: np.ndarray) -> np.ndarray:
     """Return when persons bought in a store on days, within opening hours."""
     me = Draws(plan.seed, persons.unit[index])
-    hour = _OPEN + (_CLOSE - _OPEN) * me.uniform("store hour", day)
+    hour = _OPEN + (_CLOSE - _OPEN) * me.uniform("store hour", day) ** _LATE
     midnight = plan.first + day * DAY
     return (
         midnight

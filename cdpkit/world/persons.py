@@ -29,7 +29,7 @@ CHANGES = ("visits up", "visits down", "spends less", "reacts less", "control")
 SPENDS_LESS = CHANGES.index("spends less")
 #: Days between two welcome messages, drawn once a person.
 GAPS = (1, 2, 3, 5, 8)
-_ARCHETYPE_SHARE = (0.10, 0.20, 0.15, 0.30, 0.12, 0.13)
+_ARCHETYPE_SHARE = (0.10, 0.16, 0.13, 0.36, 0.13, 0.12)
 
 
 @dataclass
