@@ -7,7 +7,6 @@ person on a day is a function of the seed, so two policies meet the same luck.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -17,96 +16,27 @@ from cdpkit.world.draws import Draws
 from cdpkit.world.persons import Persons, rungs
 from cdpkit.world.plan import Plan
 from cdpkit.world.sending import Policy, sigmoid
+from cdpkit.world.state import (
+    AD,
+    CANCEL,
+    CAUSES,
+    COMPARING,
+    DELIVERY,
+    HELP,
+    MAIL,
+    NEVER,
+    ORGANIC,
+    PRICE,
+    TIME,
+    Facts,
+    Reachable,
+    State,
+)
 
-_NEVER = 10_000
-
-#: Why carts are left behind, and where a visit comes from; from `AD` on, the advertising channels.
-CAUSES = ("comparing", "short of time", "price", "delivery")
-COMPARING, TIME, PRICE, DELIVERY = range(4)
-ORGANIC, MAIL, CANCEL, HELP, AD = range(5)
-
-
-@dataclass
-class State:
-    """The latent state of persons at one midnight (UTC)."""
-
-    alive: np.ndarray
-    z: np.ndarray
-    episode: np.ndarray
-    episode_no: np.ndarray
-    wanted: np.ndarray
-    cart: np.ndarray
-    cause: np.ndarray
-    boost: np.ndarray
-    pressure: np.ndarray
-    subscribed: np.ndarray
-    account: np.ndarray
-    card: np.ndarray
-    unhappy: np.ndarray
-    seen: np.ndarray
-    leaving: np.ndarray
-    contract: np.ndarray
-    quoted: np.ndarray
-    ads: np.ndarray
-
-    def tile(self, n: int) -> State:
-        """Return `n` copies of everybody, copy after copy."""
-        return State(**{f.name: np.concatenate([getattr(self, f.name)] * n) for f in fields(self)})
-
-    def copy(self) -> State:
-        """Return an independent copy."""
-        return self.tile(1)
-
-
-_ROW = {"person": np.int64, "day": np.int64}
-#: Columns of the tables that may have no row at all.
-_EMPTY: dict[str, dict[str, type]] = {
-    "sends": _ROW
-    | dict.fromkeys(("hour", "channel", "variant", "number"), np.int64)
-    | dict.fromkeys(("random_arm", "bounced", "opened", "clicked", "stops", "complains"), np.bool_)
-    | dict.fromkeys(("propensity", "pressure", "gain"), np.float64),
-    "held": _ROW | {"propensity": np.float64, "random_arm": np.bool_},
-    "quotes": _ROW | {"episode_no": np.int64, "wanted": np.int64},
-    "watches": _ROW | {"wanted": np.int64, "kind": np.int64},
-    "terms": _ROW | {"rise": np.float64, "cancels": np.bool_, "p": np.float64, "reason": np.int64},
-}
-
-
-@dataclass
-class Facts:
-    """What happened, table by table, as lists of one frame of arrays a day."""
-
-    sessions: list[dict] = field(default_factory=list)
-    sends: list[dict] = field(default_factory=list)
-    store: list[dict] = field(default_factory=list)
-    calls: list[dict] = field(default_factory=list)
-    left: list[dict] = field(default_factory=list)
-    held: list[dict] = field(default_factory=list)
-    touches: list[dict] = field(default_factory=list)
-    credits: list[dict] = field(default_factory=list)
-    quotes: list[dict] = field(default_factory=list)
-    watches: list[dict] = field(default_factory=list)
-    terms: list[dict] = field(default_factory=list)
-
-    def add(self, name: str, day: int, person: np.ndarray, **columns: np.ndarray) -> None:
-        """Record rows of a day."""
-        rows = {"person": person, "day": np.full(len(person), day)} | columns
-        getattr(self, name).append(rows)
-
-    def table(self, name: str) -> dict[str, np.ndarray]:
-        """Return one table with its days put together."""
-        days = getattr(self, name)
-        if not days:
-            return {column: np.zeros(0, kind) for column, kind in _EMPTY.get(name, {}).items()}
-        return {column: np.concatenate([day[column] for day in days]) for column in days[0]}
-
-
-@dataclass(frozen=True)
-class Reachable:
-    """Who can be sent an e-mail: from a day, with an address that works or not."""
-
-    from_day: np.ndarray
-    bad_address: np.ndarray
+__all__ = [
+    "AD", "CANCEL", "CAUSES", "COMPARING", "DELIVERY", "HELP", "MAIL", "ORGANIC", "PRICE", "TIME",
+    "Behaviour", "Facts", "Reachable", "State",
+]  # fmt: skip
 
 
 class Behaviour:
@@ -139,7 +69,7 @@ class Behaviour:
             episode=np.zeros(n, bool),
             episode_no=np.zeros(n, np.int64),
             wanted=np.full(n, -1),
-            cart=np.full(n, _NEVER),
+            cart=np.full(n, NEVER),
             cause=np.zeros(n, np.int64),
             boost=np.zeros(n),
             pressure=np.zeros(n),
@@ -147,10 +77,10 @@ class Behaviour:
             account=self.persons.account0.copy(),
             card=self.persons.card0.copy(),
             unhappy=np.zeros(n),
-            seen=np.full(n, _NEVER),
+            seen=np.full(n, NEVER),
             leaving=np.zeros(n, np.int64),
             contract=self.persons.contract_day < 10**6,
-            quoted=np.full(n, _NEVER),
+            quoted=np.full(n, NEVER),
             ads=np.zeros((n, len(ads.CHANNELS))),
         )
 
@@ -363,11 +293,11 @@ class Behaviour:
         state.cart[adds] = 0
         state.account |= signs_up | ordered
         done = ordered | bought
-        state.cart[ordered] = _NEVER
+        state.cart[ordered] = NEVER
         state.z[done] += rule.after_order_z
         state.boost[done] = 0.0
         state.episode &= ~done
-        state.quoted[done] = _NEVER
+        state.quoted[done] = NEVER
         state.unhappy += done & me.chance(rule.problem, "problem", day)
         taken = bought & ~state.card & me.chance(rule.card_offer, "card", day)
         state.card |= taken
