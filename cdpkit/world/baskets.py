@@ -8,9 +8,12 @@ import numpy as np
 
 from cdpkit.world.catalogue import PER_GROUP, RANK, Catalogue
 from cdpkit.world.draws import Draws
-from cdpkit.world.persons import Persons
+from cdpkit.world.persons import Persons, rungs
 from cdpkit.world.plan import Plan
 from cdpkit.world.visits import Visits
+
+#: Whims are numbered by the week, beyond the number of any project.
+_WHIMS = 1_000_000
 
 
 @dataclass
@@ -23,11 +26,14 @@ class Wishes:
     row: np.ndarray
     shares: np.ndarray
     tier: np.ndarray
+    look: np.ndarray
 
-    def free(self, visit: np.ndarray, luck: Draws) -> np.ndarray:
-        """Return a product freely chosen at each draw, by the taste of the visit's unit."""
-        row = self.row[visit]
-        return self.shop.choose(luck, self.shares[row], self.tier[row], "free")
+    def free(self, visit: np.ndarray, luck: Draws, near: np.ndarray) -> np.ndarray:
+        """Return a product freely looked at in each draw: of any group, or where `near` of the wanted one."""
+        group = luck.pick_row(self.shares[self.row[visit]], "free group")
+        group = np.where(near, self.shop.group[self.product[visit]], group)
+        slot = luck.pick_row(self.shop.product_shares(group, self.look[visit]), "free slot")
+        return group * PER_GROUP + slot
 
 
 @dataclass
@@ -40,33 +46,44 @@ class Baskets:
     quantity: np.ndarray
 
 
-def project_product(
-    plan: Plan, persons: Persons, shares: np.ndarray, person: np.ndarray, number: np.ndarray
+def store_product(
+    plan: Plan, persons: Persons, shares: np.ndarray, bought: dict[str, np.ndarray]
 ) -> np.ndarray:
-    """Return the product a person's project (or whim) number is about."""
-    me = Draws(plan.seed, persons.unit[person])
-    return plan.shop.choose(me, shares[person], persons.tier[person], "project", number)
+    """Return the product each store purchase is about: the project's, or a whim of the week."""
+    person, day = bought["person"], bought["day"]
+    me, tier = Draws(plan.seed, persons.unit[person]), rungs(plan, persons, person, day)
+    whim = plan.shop.choose(me, shares[person], tier, "project", _WHIMS + day // 7)
+    return np.where(bought["episode"], bought["wanted"], whim)
 
 
 def wishes(plan: Plan, persons: Persons, visits: Visits) -> Wishes:
     """Return what every visit wants; strangers have a taste drawn for their unit."""
-    strangers, back = np.unique(visits.unit[visits.person < 0], return_inverse=True)
-    other = Draws(plan.seed, strangers)
-    taste = np.concatenate([persons.taste, np.stack([other.normal("taste", k) for k in range(RANK)], axis=1)])
-    tier = np.concatenate([persons.tier, np.clip(1.2 + 0.8 * other.normal("tier"), 0, 3)])
+    known = visits.person >= 0
+    strangers, back = np.unique(visits.unit[~known], return_inverse=True)
+    other, market = Draws(plan.seed, strangers), plan.rules.market
+    taste = market.taste * np.stack([other.normal("taste", k) for k in range(RANK)], axis=1)
+    taste = np.concatenate([persons.taste, taste])
+    tier = np.clip(market.tier + market.tier_spread * other.normal("tier"), 0, 3)[back]
+    row, rung = visits.person.copy(), np.empty(len(visits))
+    row[~known], rung[~known] = len(persons) + back, tier
+    rung[known] = rungs(plan, persons, visits.person[known], visits.day[known])
+    look = rung.copy()
+    soon = rungs(plan, persons, visits.person[known], visits.day[known], plan.rules.upgrade.window)
+    look[known] += plan.rules.upgrade.look * (soon > rung[known])
     shares = plan.shop.group_shares(taste)
-    row = visits.person.copy()
-    row[visits.person < 0] = len(persons) + back
-    # Outside a project the wanted product is a whim of the week.
-    number = np.where(visits.episode, visits.episode_no, 1_000_000 + visits.day // 7)
     rule = plan.rules.behaviour
+    # Outside a project the wanted product is a whim of the week.
+    whim = plan.shop.choose(
+        Draws(plan.seed, visits.unit), shares[row], rung, "project", _WHIMS + visits.day // 7
+    )
     return Wishes(
         shop=plan.shop,
-        product=plan.shop.choose(Draws(plan.seed, visits.unit), shares[row], tier[row], "project", number),
+        product=np.where(visits.episode, visits.wanted, whim),
         focus=np.where(visits.bot, 0.0, np.where(visits.episode, rule.focus_episode, rule.focus)),
         row=row,
         shares=shares,
-        tier=tier,
+        tier=rung,
+        look=look,
     )
 
 
@@ -94,6 +111,8 @@ def carts(plan: Plan, visits: Visits, wanted: Wishes) -> Baskets:
     """Return what visits put into their carts; a cart left behind holds one or two lines."""
     acting = np.flatnonzero(visits.ordered | visits.adds)
     row = wanted.row[acting]
-    full = fill(plan, visits.draws.take(acting), wanted.product[acting], wanted.shares[row], wanted.tier[row])
+    full = fill(
+        plan, visits.draws.take(acting), wanted.product[acting], wanted.shares[row], wanted.tier[acting]
+    )
     keep = visits.ordered[acting][full.visit] | (full.line < 2)
     return Baskets(acting[full.visit[keep]], full.line[keep], full.product[keep], full.quantity[keep])

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from cdpkit.world import columns, records
 from cdpkit.world.catalogue import words
+from cdpkit.world.deals import Reach
 from cdpkit.world.draws import Draws
 from cdpkit.world.persons import Persons
 from cdpkit.world.plan import DAY, Plan
@@ -16,9 +17,9 @@ REASONS = ["delivery", "defect", "billing", "product", "cancel"]
 
 
 def build(
-    plan: Plan, persons: Persons, who: Identity, facts: dict[str, np.ndarray]
-) -> tuple[pa.Table, pa.Table]:
-    """Return the call centre's log, and the truth about each call: who, and what about."""
+    plan: Plan, persons: Persons, who: Identity, facts: dict[str, np.ndarray], reach: Reach
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Return the call centre's log, the e-mails received, and the truth about each: who, and what about."""
     index, day, about = facts["person"], facts["day"], facts["about"]
     me = Draws(plan.seed, persons.unit[index])
     # A leaving customer may also call for another matter that day; the line tells them apart.
@@ -42,26 +43,42 @@ def build(
     number = np.where(fixed, who.landline[index], who.mobile[index])
     key = me.bits("call", day, line)
     call_id = columns.hexes(key, "k")
+    texts = _texts(persons.english[index], reason, me.uniform("words", day))
+    said = columns.words(np.where(me.chance(0.1, "no reason", day), -1, reason), REASONS)
+    # Some write instead, those whose address is known.
+    known = reach.email.is_valid().to_numpy(zero_copy_only=False)[index]
+    writes = known & me.chance(plan.rules.behaviour.write, "writes", day, line)
     log = pa.table(
         {
             "call_id": call_id,
             "phone": records.phones(number, np.where(me.chance(0.5, "line style"), 2, 0)),
             "called_at": columns.iso(called),
-            "reason": columns.words(np.where(me.chance(0.1, "no reason", day), -1, reason), REASONS),
-            "text": _texts(persons.english[index], reason, me.uniform("words", day)),
+            "reason": said,
+            "text": texts,
             "resolved_at": columns.iso(resolved_at, resolved),
             "satisfaction": pa.array(mark, mask=~marked),
+        }
+    )
+    mails = pa.table(
+        {
+            "inbound_id": call_id,
+            "sender": reach.email.take(pa.array(index)),
+            "received_at": columns.iso(called),
+            "reason": said,
+            "text": texts,
+            "answered_at": columns.iso(resolved_at, resolved),
         }
     )
     truth = pa.table(
         {
             "call_id": call_id,
             "person": pa.array(persons.unit[index]),
+            "wrote": pa.array(writes),
             "about": columns.words(reason, REASONS),
             "leaving": pa.array(about == "cancel"),
         }
     )
-    return log, truth
+    return log.filter(pa.array(~writes)), mails.filter(pa.array(writes)), truth
 
 
 def _texts(english: np.ndarray, reason: np.ndarray, u: np.ndarray) -> pa.Array:

@@ -26,6 +26,26 @@ def words() -> dict:
     return tomllib.loads(files("cdpkit.world").joinpath("words.toml").read_text(encoding="utf-8"))
 
 
+@cache
+def vocabulary(sector: str) -> dict:
+    """Return the words of a sector: those of the retailer, and what `sectors.toml` puts in their place."""
+    text = files("cdpkit.world").joinpath("sectors.toml").read_text(encoding="utf-8")
+    return words() | tomllib.loads(text).get(sector, {})
+
+
+def _outs(of_product: Draws, days: int, rate: float, mean: float) -> np.ndarray:
+    """Return the days each product is out of stock: spells that begin at random."""
+    n = len(of_product.base)
+    outs = np.zeros((n, days), bool)
+    count = of_product.poisson(rate * days / 365.25, 12, "stock-outs")
+    for k in range(int(count.max(initial=0))):
+        begins = (of_product.uniform("out day", k) * days).astype(np.int64)
+        lasts = 1 + of_product.exponential(mean, "out days", k).astype(np.int64)
+        for product in np.flatnonzero(count > k).tolist():
+            outs[product, begins[product] : begins[product] + lasts[product]] = True
+    return outs
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """Products and what makes persons want them.
@@ -42,6 +62,10 @@ class Catalogue:
         Days at which the price changes, and the price before, between and after, in minor units.
     complement : array of int
         Group bought together with each group, or -1.
+    quality : array of float
+        What reviews say of each product beyond the buyer's luck.
+    outs : array of bool (products, days)
+        Whether each product is out of stock.
     """
 
     categories: list[str]
@@ -58,6 +82,14 @@ class Catalogue:
     change_days: np.ndarray
     prices: np.ndarray
     complement: np.ndarray
+    quality: np.ndarray
+    outs: np.ndarray
+
+    def out(self, product: np.ndarray, day: np.ndarray | int) -> np.ndarray:
+        """Tell whether products are out of stock on days; nothing is, after the end or before the start."""
+        at = np.asarray(day)
+        inside = (at >= 0) & (at < self.outs.shape[1])
+        return self.outs[product, np.clip(at, 0, self.outs.shape[1] - 1)] & inside
 
     def price(self, product: np.ndarray, day: np.ndarray) -> np.ndarray:
         """Return the price of products at days, in minor units."""
@@ -96,8 +128,19 @@ class Catalogue:
         return group * PER_GROUP + slot
 
 
-def build(seed: int, days: int) -> Catalogue:
-    """Return the catalogue of a seed, with price changes over `days` days.
+def build(
+    seed: int, days: int, sector: str = "retail", *, out_rate: float = 0.0, out_days: float = 10.0
+) -> Catalogue:
+    """Return the catalogue of a seed, with price changes and stock-outs over `days` days.
+
+    Parameters
+    ----------
+    seed, days
+        The world's.
+    sector : str
+        Vocabulary: categories, prices, complements, brands and adjectives.
+    out_rate, out_days : float
+        Stock-outs a product and year, and their mean length.
 
     Examples
     --------
@@ -105,7 +148,7 @@ def build(seed: int, days: int) -> Catalogue:
     >>> len(shop.ids) == len(shop.groups) * PER_GROUP
     True
     """
-    text = words()
+    text = vocabulary(sector)
     categories = list(text["categories"])
     groups = [name for names in text["categories"].values() for name in names]
     base = np.array([price for prices in text["prices"].values() for price in prices], dtype=float)
@@ -156,4 +199,6 @@ def build(seed: int, days: int) -> Catalogue:
         change_days=np.sort(np.stack(changes, axis=1), axis=1),
         prices=np.stack(prices, axis=1),
         complement=complement,
+        quality=of_product.normal("quality"),
+        outs=_outs(of_product, days, out_rate, out_days),
     )

@@ -13,15 +13,22 @@ from cdpkit.world import (
     calls,
     columns,
     consents,
+    deals,
     events,
+    faults,
+    history,
     messages,
     orders,
     persons,
     records,
     registers,
+    sending,
+    touches,
     truth,
     visits,
+    voices,
 )
+from cdpkit.world import whole as whole_world
 from cdpkit.world.behaviour import Behaviour, Facts, Reachable, State
 from cdpkit.world.draws import Draws
 from cdpkit.world.persons import Persons
@@ -34,6 +41,7 @@ class Chunk:
 
     raw: dict[str, pa.Table]
     truth: dict[str, pa.Table]
+    spend: pa.Table | None = None
 
 
 def reachable(plan: Plan, someone: Persons) -> Reachable:
@@ -108,7 +116,8 @@ def build(plan: Plan, low: int, high: int) -> Chunk:
     someone = dynamics.persons
     who = records.identity(plan, someone)
     facts, opening, states = _history(plan, dynamics)
-    seen = visits.of_persons(plan, someone, facts.table("sessions"))
+    sends = facts.table("sends")
+    seen = visits.of_persons(plan, someone, facts.table("sessions"), sends)
     seen = seen + visits.of_visitors(plan, *_spread(plan, low, high, population.visitors))
     seen = seen + visits.of_bots(plan, *_spread(plan, low, high, population.bots))
     wishes = baskets.wishes(plan, someone, seen)
@@ -143,46 +152,117 @@ def build(plan: Plan, low: int, high: int) -> Chunk:
     contact = registers.contacts(plan, someone, who)
     account = registers.accounts(plan, someone, who, *accounts)
     card = registers.cards(plan, someone, who, *cards)
-    mailed = _addresses(plan, someone, contact)
-    mail = messages.build(plan, someone, facts.table("sends"), mailed)
+    reach = _reach(someone, who, contact, account)
+    mail, direct = messages.build(
+        plan, someone, sends, [_mailed(someone, contact), reach.phone, reach.account]
+    )
     stopped = mail.stops
-    called, called_truth = calls.build(plan, someone, who, facts.table("calls"))
-    shop = orders.online(plan, someone, seen, pages, carts, account_of_visit)
+    called, wrote, called_truth = calls.build(plan, someone, who, facts.table("calls"), reach)
+    shop, sold, ordered = orders.place(plan, someone, seen, pages, carts, account_of_visit)
     store = orders.tickets(plan, someone, bought, card_shown)
+    told = touches.build(plan, someone, facts.table("touches"), seen)
+    quoted, quoted_truth = deals.quotes(plan, someone, facts.table("quotes"), _ended(seen, bought), reach)
+    signed, signed_truth = deals.contracts(plan, someone, facts.table("terms"), reach)
+    lead = columns.words(sold.product, plan.shop.ids)
+    booked = deals.bookings(plan, ordered, lead, sold.key, sold.at, sold.loaded)
+    reviewed, reviewed_truth = voices.reviews(plan, someone, sold)
+    asked, asked_truth = voices.surveys(plan, someone, sold, reach, states)
+    heard, heard_truth = voices.social(plan, someone, reach)
+    updated, lives = history.updates(plan, someone, who, contact)
+    merged, merged_truth = history.merges(plan, someone, contact)
+    names, of_day = sending.campaign_names(plan)
     raw = {
-        "crm_contacts": contact.table,
+        "crm_contacts": history.sector_fields(plan, someone, contact),
         "crm_consents": consents.contacts(
             plan, someone, contact.table["contact_id"].combine_chunks(), contact.person, contact.created,
             mail.person[stopped], mail.times.stopped[stopped],
         ),
+        "crm_preferences": history.preferences(plan, someone, contact),
+        "crm_updates": updated,
+        "crm_merges": merged,
         "shop_accounts": account.table,
-        "web_events": web,
+        **faults.web(plan, web),
         "web_consents": consents.banner(plan, seen),
         "shop_orders": shop["shop_orders"],
         "shop_order_lines": shop["shop_order_lines"],
         "store_cards": card.table,
         "store_tickets": store["store_tickets"],
         "email_log": mail.log,
+        "direct_log": direct.log,
+        "assignments": history.assignments(plan, someone, contact, sends, facts.table("held"), names, of_day),
         "calls": called,
+        "inbound_emails": wrote,
+        "quotes": quoted,
+        "contracts": signed,
+        "bookings": booked,
+        "watchlists": deals.watchlists(plan, someone, facts.table("watches"), reach),
+        "reviews": reviewed,
+        "surveys": asked,
+        "social": heard,
+        "ad_touches": told.touches,
+        "cookie_matches": told.matches,
     }  # fmt: skip
-    facts_apart = {
+    if plan.rules.sector.companies:
+        raw |= history.companies(plan, someone, who, contact)
+    apart = {
         "persons": truth.persons(plan, someone, seen),
         "identities": truth.identities(someone, seen, contact, account, card, mail, called, called_truth),
+        "households": truth.households(plan, someone),
+        "addresses": lives,
+        "merges": merged_truth,
         "events": truth.events(seen, pages, row),
         "sessions": truth.sessions(plan, seen, wishes),
         "orders": pa.concat_tables([shop["orders"], store["orders"]]),
-        "messages": truth.messages(someone, mail),
+        "credits": touches.credits(plan, someone, facts.table("credits")),
+        "messages": pa.concat_tables([truth.messages(someone, mail), truth.messages(someone, direct)]),
+        "touches": told.truth,
+        "partner_cookies": told.cookies,
         "calls": called_truth,
+        "quotes": quoted_truth,
+        "contracts": signed_truth,
+        "reviews": reviewed_truth,
+        "surveys": asked_truth,
+        "social": heard_truth,
         "states": states,
         "departures": truth.departures(plan, someone, facts.table("left")),
     }
-    return Chunk(raw, facts_apart)
+    return Chunk(raw, apart, told.spend)
 
 
-def _addresses(plan: Plan, someone: Persons, contact: registers.Exported) -> pa.Array:
+def whole(plan: Plan, spend: list[pa.Table]) -> Chunk:
+    """Return what a world has once; `spend` is the advertising spend of each of its chunks."""
+    raw = whole_world.raw(plan) | {"ad_spend": touches.total(plan, pa.concat_tables(spend))}
+    return Chunk(raw, whole_world.truth(plan))
+
+
+def _ended(seen: visits.Visits, bought: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the projects that ended in an order, on line or in a store."""
+    online = np.flatnonzero(seen.ordered & seen.episode)
+    store = np.flatnonzero(bought["episode"])
+    return {
+        "person": np.concatenate([seen.person[online], bought["person"][store]]),
+        "number": np.concatenate([seen.episode_no[online], bought["episode_no"][store]]),
+        "day": np.concatenate([seen.day[online], bought["day"][store]]),
+    }
+
+
+def _mailed(someone: Persons, contact: registers.Exported) -> pa.Array:
     """Return the address the e-mail tool uses for each person: the first contact's, cleaned of spaces."""
-    first = contact.slot == records.CONTACT
-    place = np.full(len(someone), -1)
-    place[contact.person[first]] = np.flatnonzero(first)
     email = pc.utf8_lower(pc.utf8_trim_whitespace(contact.table["email"]))
-    return email.combine_chunks().take(pa.array(place, mask=place < 0))
+    return deals.first_of(email, contact.person, contact.slot == records.CONTACT, len(someone))
+
+
+def _reach(
+    someone: Persons, who: records.Identity, contact: registers.Exported, account: registers.Exported
+) -> deals.Reach:
+    """Return what persons are known by: the addresses they give themselves, the first contact and account."""
+    n = len(someone)
+    first, opened = contact.slot == records.CONTACT, account.slot == records.ACCOUNT
+    known = np.zeros(n, bool)
+    known[contact.person] = known[account.person] = True
+    return deals.Reach(
+        email=columns.blank(who.email, known),
+        phone=deals.first_of(contact.table["phone"], contact.person, first, n),
+        account=deals.first_of(account.table["account_id"], account.person, opened, n),
+        contact=deals.first_of(contact.table["contact_id"], contact.person, first, n),
+    )

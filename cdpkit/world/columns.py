@@ -147,6 +147,12 @@ def paris(us: np.ndarray, keep: np.ndarray | None = None) -> pa.Array:
     return text if keep is None else blank(text, keep)
 
 
+def iso_date(days: np.ndarray) -> pa.Array:
+    """Return days since 1970 as ``1969-12-31``."""
+    year, month, day, *_ = _parts(np.asarray(days, dtype=np.int64) * 86_400_000_000)
+    return _join(digits(year, 4), "-", digits(month, 2), "-", digits(day, 2))
+
+
 def french_date(days: np.ndarray) -> pa.Array:
     """Return days since 1970 as ``31/12/1969``."""
     year, month, day, *_ = _parts(np.asarray(days, dtype=np.int64) * 86_400_000_000)

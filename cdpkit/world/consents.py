@@ -73,12 +73,9 @@ def contacts(
     )
 
 
-def banner(plan: Plan, visits: Visits) -> pa.Table:
-    """Return the answers to the cookie banner: at a cookie's first visit, by the person's attitude."""
-    order = np.lexsort((visits.start, visits.cookie))
-    opens = order[np.flatnonzero(np.diff(visits.cookie[order], prepend=np.uint64(0)) != 0)]
-    opens = opens[~visits.bot[opens]]
-    rule, n = plan.rules.consents, len(opens)
+def _answers(plan: Plan, visits: Visits, opens: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the answers of cookies at their first visits: which, when, whether withdrawn later, when."""
+    rule = plan.rules.consents
     cookie = Draws.keyed(visits.cookie[opens])
     attitude = np.where(
         cookie.chance(0.15, "mood"),
@@ -92,6 +89,32 @@ def banner(plan: Plan, visits: Visits) -> pa.Table:
     withdraws = (
         (answer == 0) & cookie.chance(0.012, "withdraws") & (later < plan.last) & (rule.banner_all < 1)
     )
+    return answer, decided, withdraws, later
+
+
+def _first_visits(visits: Visits) -> tuple[np.ndarray, np.ndarray]:
+    """Return each cookie's first visit, and the place of every visit's cookie among them."""
+    order = np.lexsort((visits.start, visits.cookie))
+    new = np.diff(visits.cookie[order], prepend=np.uint64(0)) != 0
+    place = np.empty(len(order), np.int64)
+    place[order] = np.cumsum(new) - 1
+    return order[new], place
+
+
+def advertising(plan: Plan, visits: Visits) -> np.ndarray:
+    """Return the visits during which advertising was allowed by the cookie's answer."""
+    opens, place = _first_visits(visits)
+    answer, _, withdraws, later = _answers(plan, visits, opens)
+    until = np.where(withdraws, later, np.iinfo(np.int64).max)
+    return ((answer == 0) & ~visits.bot[opens])[place] & (visits.start < until[place] - 60_000_000)
+
+
+def banner(plan: Plan, visits: Visits) -> pa.Table:
+    """Return the answers to the cookie banner: at a cookie's first visit, by the person's attitude."""
+    opens, _ = _first_visits(visits)
+    opens = opens[~visits.bot[opens]]
+    n = len(opens)
+    answer, decided, withdraws, later = _answers(plan, visits, opens)
     # Answers: all, none, silent, or audience measurement and stitching without advertising.
     given = np.array([[1, 1, 1], [0, 0, 0], [-1, -1, -1], [1, 1, 0]])[np.minimum(answer, 3)]
     row = np.concatenate([np.tile(np.arange(n), 3), np.tile(np.flatnonzero(withdraws), 3)])

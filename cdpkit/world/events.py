@@ -8,10 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from cdpkit.world import columns
+from cdpkit.world.ads import CHANNELS as AD_CHANNELS
+from cdpkit.world.ads import campaigns as ad_campaigns
 from cdpkit.world.baskets import Baskets, Wishes
-from cdpkit.world.catalogue import words
+from cdpkit.world.behaviour import AD, CANCEL, COMPARING, DELIVERY, HELP, MAIL, PRICE, TIME
+from cdpkit.world.catalogue import vocabulary
 from cdpkit.world.draws import Draws, mix
 from cdpkit.world.plan import Plan
+from cdpkit.world.sending import campaign_names
 from cdpkit.world.visits import APP, DEVICES, TABLET, Visits
 
 #: Event types, in the order of the codes below.
@@ -28,14 +32,20 @@ TYPES = (
     "Checkout Started",
     "Payment Info Entered",
     "Order Completed",
+    "Page Viewed",
+    "Page Viewed",
+    "Page Viewed",
 )
-LANDING, SIGN_UP, SIGN_IN, SEARCH, LIST, VIEW, ADD, REMOVE, CART, CHECKOUT, PAYMENT, ORDER = range(12)
+(LANDING, SIGN_UP, SIGN_IN, SEARCH, LIST, VIEW, ADD, REMOVE, CART, CHECKOUT, PAYMENT, ORDER,
+ HELP_PAGE, CANCEL_PAGE, SHIPPING) = range(15)  # fmt: skip
 PAGES = ("home", "account", "account", "search", "list", "product", "product", "cart", "cart", "checkout",
-         "checkout", "confirmation")  # fmt: skip
+         "checkout", "confirmation", "help", "cancellation", "delivery")  # fmt: skip
 #: Median seconds on each page, and where in a visit each type falls: from, width.
-_SECONDS = np.array([9, 20, 8, 11, 17, 26, 3, 4, 12, 25, 35, 10.0])
-_FROM = np.array([0.0, 0.06, 0.02, 0.05, 0.08, 0.10, 0.72, 0.745, 0.76, 0.80, 0.85, 0.95])
-_WIDTH = np.array([0.0, 0.0, 0.0, 0.5, 0.55, 0.6, 0.02, 0.01, 0.02, 0.0, 0.0, 0.0])
+_SECONDS = np.array([9, 20, 8, 11, 17, 26, 3, 4, 12, 25, 35, 10.0, 40, 30, 15])
+_FROM = np.array([0.0, 0.06, 0.02, 0.05, 0.08, 0.10, 0.72, 0.745, 0.76, 0.80, 0.85, 0.95, 0.3, 0.5, 0.79])
+_WIDTH = np.array([0.0, 0.0, 0.0, 0.5, 0.55, 0.6, 0.02, 0.01, 0.02, 0.0, 0.0, 0.0, 0.4, 0.2, 0.0])
+#: What the site notes of a visit brought by each advertising channel.
+AD_REFERRERS = ("display", "social_paid", "video", "search_paid", "retargeting", "search_brand")
 
 
 @dataclass
@@ -58,36 +68,60 @@ class Events:
         return len(self.visit)
 
 
-def _counts(plan: Plan, visits: Visits) -> dict[int, np.ndarray]:
+def shows(plan: Plan, visits: Visits) -> np.ndarray:
+    """Return the cause that each visit's behaviour shows, -1 where none does."""
+    return np.where(visits.draws.chance(plan.rules.carts.signal, "signal"), visits.cause, -1)
+
+
+def compares(plan: Plan, visits: Visits) -> np.ndarray:
+    """Return whether a visit compares products of the wanted group."""
+    often = visits.episode & visits.draws.chance(0.45 * plan.rules.carts.signal, "compares")
+    return (often & ~visits.ordered & ~visits.adds & ~visits.errand) | (shows(plan, visits) == COMPARING)
+
+
+def counts(plan: Plan, visits: Visits) -> dict[int, np.ndarray]:
     """Return how many events of each type but additions to the cart each visit has."""
     rule, me = plan.rules.behaviour, visits.draws
-    purposeful = visits.ordered | visits.adds
+    why, compare, errand = shows(plan, visits), compares(plan, visits), visits.errand
+    purposeful = visits.ordered | visits.adds | compare | errand
     bounce = ~purposeful & ~visits.bot & me.chance(0.2, "bounce")
     depth = rule.views * np.exp(
         rule.views_z * np.clip(visits.z, -3, 3) + rule.views_episode * visits.episode + 0.9 * visits.bot
     )
-    views = 1 + me.poisson(np.minimum(depth, 12.0), 30, "views")
-    stay = (~bounce).astype(np.int64)
+    depth = np.where(compare, depth + 3.0, np.where(why == TIME, 0.3 * depth, depth))
+    views = np.where(errand, 0, 1 + me.poisson(np.minimum(depth, 12.0), 30, "views"))
+    stay = (~bounce & ~errand).astype(np.int64)
     signs = visits.known & (
-        visits.ordered | me.chance(np.where(visits.slot == APP, rule.signin_app, rule.signin), "sign in")
+        visits.ordered
+        | me.chance(
+            np.where(errand, 0.9, np.where(visits.slot == APP, rule.signin_app, rule.signin)), "sign in"
+        )
     )
     left = visits.adds & ~visits.ordered
-    looks = (visits.adds & me.chance(0.6, "cart")) | (visits.cart & ~bounce & me.chance(0.35, "cart"))
+    looks = (visits.adds & me.chance(0.6, "cart")) | (
+        visits.cart & ~bounce & ~errand & me.chance(0.35, "cart")
+    )
     tries = visits.adds & visits.known & me.chance(0.28, "checkout")
-    counts = {
+    unsure = why == PRICE
+    number = {
         LANDING: np.ones(len(visits), np.int64),
         SIGN_UP: visits.signs_up | (visits.ordered & ~visits.account),
         SIGN_IN: signs & visits.account,
-        SEARCH: stay * me.poisson(0.45, 4, "searches"),
-        LIST: stay * me.poisson(0.7, 5, "lists"),
+        SEARCH: stay * me.poisson(0.45 + 0.6 * unsure, 4, "searches"),
+        LIST: stay * me.poisson(0.7 + 1.2 * compare, 5, "lists"),
         VIEW: stay * views,
-        REMOVE: left & me.chance(0.18, "remove"),
-        CART: visits.ordered | looks,
-        CHECKOUT: visits.ordered | tries,
+        REMOVE: left & me.chance(np.where(unsure, 0.6, 0.18), "remove"),
+        CART: (visits.ordered | looks | unsure) + (unsure & me.chance(0.7, "cart again")),
+        CHECKOUT: visits.ordered | tries | (why == DELIVERY),
         PAYMENT: visits.ordered,
         ORDER: visits.ordered,
+        HELP_PAGE: np.where(
+            visits.origin == HELP, 1 + me.poisson(0.8, 4, "help"), ~errand & me.chance(0.004, "help")
+        ),
+        CANCEL_PAGE: (visits.origin == CANCEL) | me.chance(0.0006 * ~visits.bot, "cancel page"),
+        SHIPPING: (why == DELIVERY) | (visits.ordered & me.chance(0.15, "shipping")),
     }
-    return {code: n.astype(np.int64) for code, n in counts.items()}
+    return {code: n.astype(np.int64) for code, n in number.items()}
 
 
 def _browsing(visits: Visits, counts: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -103,8 +137,8 @@ def _browsing(visits: Visits, counts: dict[int, np.ndarray]) -> tuple[np.ndarray
 
 def build(plan: Plan, visits: Visits, wishes: Wishes, baskets: Baskets) -> Events:
     """Return the events of visits."""
-    counts = _counts(plan, visits)
-    visit, kind, rank = _browsing(visits, counts)
+    number = counts(plan, visits)
+    visit, kind, rank = _browsing(visits, number)
     visit = np.concatenate([visit, baskets.visit])
     kind = np.concatenate([kind, np.full(len(baskets.visit), ADD)])
     rank = np.concatenate([rank, baskets.line])
@@ -112,13 +146,13 @@ def build(plan: Plan, visits: Visits, wishes: Wishes, baskets: Baskets) -> Event
     luck = Draws.keyed(key)
     # The first view and the first event of a kind come first, so that a product is seen before it is added.
     place = _FROM[kind] + _WIDTH[kind] * luck.uniform("place") * (rank > 0)
-    product, wanted = _products(visits, wishes, baskets, visit, kind, rank, luck)
+    product, wanted = _products(plan, visits, wishes, baskets, visit, kind, rank, luck)
     quantity = np.zeros(len(visit), np.int64)
     quantity[len(visit) - len(baskets.visit) :] = baskets.quantity
     order = np.lexsort((key, place, visit))
     visit, kind, product, wanted = visit[order], kind[order], product[order], wanted[order]
     quantity, key, luck = quantity[order], key[order], luck.take(order)
-    ts, dwell, idle = _clock(visits, visit, kind, wanted, luck)
+    ts, dwell, idle = _clock(plan, visits, visit, kind, wanted, luck)
     late = plan.rules.quality.late * np.where(visits.slot[visit] == APP, 2.0, 1.0)
     delay = np.where(
         luck.chance(late, "late"),
@@ -144,8 +178,8 @@ def build(plan: Plan, visits: Visits, wishes: Wishes, baskets: Baskets) -> Event
 
 
 def _products(
-    visits: Visits, wishes: Wishes, baskets: Baskets, visit: np.ndarray, kind: np.ndarray, rank: np.ndarray,
-    luck: Draws,
+    plan: Plan, visits: Visits, wishes: Wishes, baskets: Baskets, visit: np.ndarray, kind: np.ndarray,
+    rank: np.ndarray, luck: Draws,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return the product of each event (-1: none) and whether it is the one wanted."""
     product = np.full(len(visit), -1)
@@ -153,7 +187,8 @@ def _products(
     row = visit[views]
     sure = (rank[views] == 0) & (visits.ordered[row] | visits.adds[row])
     focused = sure | luck.take(views).chance(wishes.focus[row], "focus")
-    free = wishes.free(row, luck.take(views))
+    near = compares(plan, visits)[row] & luck.take(views).chance(0.75, "near")
+    free = wishes.free(row, luck.take(views), near)
     product[views] = np.where(focused, wishes.product[row], free)
     lists = np.flatnonzero((kind == LIST) | (kind == SEARCH))
     product[lists] = wishes.product[visit[lists]]
@@ -164,12 +199,13 @@ def _products(
 
 
 def _clock(
-    visits: Visits, visit: np.ndarray, kind: np.ndarray, wanted: np.ndarray, luck: Draws
+    plan: Plan, visits: Visits, visit: np.ndarray, kind: np.ndarray, wanted: np.ndarray, luck: Draws
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return when each event happened, and how long it held the person, in ms."""
     bot = visits.bot[visit]
     pull = 0.35 * (wanted & (kind == VIEW)) + 0.15 * np.clip(visits.z[visit], -2, 2) * (kind == VIEW)
     seconds = _SECONDS[kind] * np.exp(0.7 * luck.normal("dwell") + pull)
+    seconds = seconds * np.where(shows(plan, visits) == TIME, 0.45, 1.0)[visit]
     seconds = np.where(bot, 1.2 + 0.3 * luck.uniform("dwell"), np.minimum(seconds, 200.0))
     idle = np.where(
         ~bot & luck.chance(0.07, "idle"), np.minimum(luck.exponential(25.0, "idle time"), 90.0), 0.0
@@ -199,10 +235,21 @@ def table(plan: Plan, visits: Visits, events: Events, account_ids: pa.Array) -> 
     return _export(plan, visits, events, row, received, account_ids), row
 
 
+def visits_campaigns(plan: Plan, visits: Visits) -> tuple[list[str], np.ndarray]:
+    """Return the campaigns that bring visits, and the place of each visit's, -1 if none does."""
+    mails, of_day = campaign_names(plan)
+    letter = len(of_day[of_day >= 0]) + np.maximum(visits.letter, 0)
+    mailed = np.where(visits.letter >= 0, letter, of_day[np.minimum(visits.day, plan.days - 1)])
+    quarters, of_quarter = ad_campaigns(plan)
+    advertised = len(mails) + of_quarter[visits.day] * len(AD_CHANNELS) + visits.origin - AD
+    code = np.where(visits.origin == MAIL, mailed, np.where(visits.origin >= AD, advertised, -1))
+    return [*mails, *quarters], code
+
+
 def _export(
     plan: Plan, visits: Visits, events: Events, row: np.ndarray, received: np.ndarray, account_ids: pa.Array
 ) -> pa.Table:
-    text, shop = words(), plan.shop
+    text, shop = vocabulary(plan.rules.sector.words), plan.shop
     visit, kind, product = events.visit[row], events.kind[row], events.product[row]
     luck, slot = Draws.keyed(events.key[row]), visits.slot[visit]
     landing, shown = kind == LANDING, product >= 0
@@ -217,14 +264,17 @@ def _export(
     hover = (events.dwell[row] * luck.uniform("hover") * 0.4).astype(np.int64)
     moves = (events.dwell[row] / 450 * np.exp(0.4 * luck.normal("moves"))).astype(np.int64)
     mouse = (slot == 1) & ~bot
-    mail = visits.from_mail[visit]
-    campaigns = {at: c.campaign_id for at, c in plan.campaigns.items() if 0 <= at < plan.days}
-    code = {at: k for k, at in enumerate(campaigns)}
-    sent = np.array([code.get(at, -1) for at in range(plan.days)])[visits.day[visit]]
+    brought, sources = visits.origin[visit], [*text["referrers"], "email", *AD_REFERRERS]
     came = Draws.keyed(visits.key[visit]).pick(np.array([42, 30, 12, 11, 5]), "referrer")
+    came = np.where(brought == MAIL, len(text["referrers"]), came)
+    came = np.where(brought >= AD, len(text["referrers"]) + 1 + brought - AD, came)
+    campaigns, code_of_visit = visits_campaigns(plan, visits)
     queries = [*shop.groups, *text["queries_common"]]
-    vague = len(shop.groups) + luck.pick(np.ones(len(text["queries_common"])), "vague query")
-    query = np.where(luck.chance(0.8, "query"), group, vague)
+    unsure = shows(plan, visits)[visit] == PRICE
+    vague = len(shop.groups) + np.where(
+        unsure, 0, luck.pick(np.ones(len(text["queries_common"])), "vague query")
+    )
+    query = np.where(luck.chance(np.where(unsure, 0.3, 0.8), "query"), group, vague)
     category = np.where(shown, shop.category_of[group], -1)
     return pa.table(
         {
@@ -240,11 +290,8 @@ def _export(
             "category": columns.words(np.where(kind == SEARCH, -1, category), shop.categories),
             "brand": columns.words(np.where(item, shop.brand[listed], -1), text["brands"]),
             "query": columns.words(np.where(kind == SEARCH, query, -1), queries),
-            "campaign_id": columns.words(np.where(mail, sent, -1), list(campaigns.values())),
-            "referrer": columns.words(
-                np.where(landing, np.where(mail, len(text["referrers"]), came), -1),
-                [*text["referrers"], "email"],
-            ),
+            "campaign_id": columns.words(code_of_visit[visit], campaigns),
+            "referrer": columns.words(np.where(landing, came, -1), sources),
             "device": columns.words(np.where(slot == APP, 0, slot), list(DEVICES[: TABLET + 1])),
             "quantity": pa.array(events.quantity[row], mask=events.quantity[row] == 0),
             "price": pa.array(price / 100, mask=~item),

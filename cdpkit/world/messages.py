@@ -1,4 +1,4 @@
-"""Campaign e-mails: when each was sent, delivered, opened, clicked, and who gave up."""
+"""Messages: when each was sent, delivered, opened, clicked, and who gave up."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cdpkit.world import columns
 from cdpkit.world.draws import Draws
 from cdpkit.world.persons import Persons
 from cdpkit.world.plan import DAY, Plan
+from cdpkit.world.sending import CHANNELS, EMAIL, PUSH, SMS, WELCOME, campaign_names
 
 _SECOND, _MINUTE = 1_000_000, 60_000_000
 #: Reactions stay within the day they were drawn for.
@@ -31,14 +33,17 @@ class Times:
     complained: np.ndarray
 
 
-def reaction_times(plan: Plan, me: Draws, day: np.ndarray) -> Times:
-    """Return when the day's message would be sent and reacted to; a day without campaign uses noon."""
-    hours = np.full(int(day.max(initial=0)) + 1, 12)
-    for at, campaign in plan.campaigns.items():
-        if 0 <= at < len(hours):
-            hours[at] = campaign.hour
+def rows_of(sends: dict[str, np.ndarray], person: np.ndarray, day: np.ndarray) -> np.ndarray:
+    """Return the row of the message each person was sent on each day."""
+    key = sends["person"] * 100_000 + sends["day"]
+    order = np.argsort(key)
+    return order[np.searchsorted(key[order], person * 100_000 + day)]
+
+
+def reaction_times(plan: Plan, me: Draws, day: np.ndarray, hour: np.ndarray) -> Times:
+    """Return when the day's message, sent at an hour, would be reacted to."""
     midnight = plan.first + day * DAY
-    sent = hours[day] * 3600 * _SECOND + (me.uniform("send minute", day) * 25 * _MINUTE).astype(np.int64)
+    sent = hour * 3600 * _SECOND + (me.uniform("send minute", day) * 25 * _MINUTE).astype(np.int64)
     delivered = sent + (1 + 20 * me.uniform("delivery", day)).astype(np.int64) * _SECOND
     wait = np.exp(np.log(70.0) + 1.3 * me.normal("open delay", day)) * _MINUTE
     opened = np.minimum(delivered + wait.astype(np.int64), _LATEST - 5 * _MINUTE)
@@ -72,8 +77,10 @@ class Messages:
         return self.facts["stops"] | self.facts["complains"]
 
 
-def build(plan: Plan, persons: Persons, sends: dict[str, np.ndarray], recipient: pa.Array) -> Messages:
-    """Return the log of the messages sent.
+def build(
+    plan: Plan, persons: Persons, sends: dict[str, np.ndarray], recipients: list[pa.Array]
+) -> tuple[Messages, Messages]:
+    """Return the log of the e-mails sent, and that of the text messages and notifications.
 
     Parameters
     ----------
@@ -83,34 +90,59 @@ def build(plan: Plan, persons: Persons, sends: dict[str, np.ndarray], recipient:
         Their latents.
     sends : dict
         The sends the behaviour drew.
-    recipient : Array
-        Address used for each person.
+    recipients : list of Array
+        Address of each person, channel by channel.
     """
-    index, day = sends["person"], sends["day"]
+    mailed = sends["channel"] == EMAIL
+    parts = [{name: values[rows] for name, values in sends.items()} for rows in (mailed, ~mailed)]
+    return (
+        _log(plan, persons, parts[0], recipients, direct=False),
+        _log(plan, persons, parts[1], recipients, direct=True),
+    )
+
+
+def _log(
+    plan: Plan, persons: Persons, sends: dict[str, np.ndarray], recipients: list[pa.Array], direct: bool
+) -> Messages:
+    index, day, channel = sends["person"], sends["day"], sends["channel"]
     me = Draws(plan.seed, persons.unit[index])
-    times = reaction_times(plan, me, day)
-    proxy = persons.machine[index] & ~sends["bounced"]
-    seen = sends["opened"] | proxy
+    times = reaction_times(plan, me, day, sends["hour"])
+    proxy = persons.machine[index] & ~sends["bounced"] & (not direct)
+    seen = (sends["opened"] | proxy) & (channel != SMS)
     opened_at = np.where(proxy, times.machine, times.opened)
     key = me.bits("message", day)
-    names = {at: campaign.campaign_id for at, campaign in plan.campaigns.items() if 0 <= at < plan.days}
-    place = {at: k for k, at in enumerate(names)}
-    codes = np.array([place.get(at, -1) for at in range(plan.days)])[day]
+    names, of_day = campaign_names(plan)
+    letter = persons.order[index, np.maximum(sends["number"], 0)]
+    codes = np.where(sends["number"] >= 0, len(names) - len(WELCOME) + letter, of_day[day])
+    place = pa.array(index)
+    if direct:
+        recipient = pc.if_else(
+            pa.array(channel == SMS), recipients[SMS].take(place), recipients[PUSH].take(place)
+        )
+    else:
+        recipient = recipients[EMAIL].take(place)
+    reactions = {
+        "sent_at": columns.iso(times.sent),
+        "delivered_at": columns.iso(times.delivered, ~sends["bounced"]),
+        "bounced_at": columns.iso(times.bounced, sends["bounced"]),
+        "opened_at": columns.iso(opened_at, seen),
+        "machine_open": pa.array(np.where(seen, proxy, False).astype(np.int64), mask=~seen),
+        "clicked_at": columns.iso(times.clicked, sends["clicked"]),
+        "unsubscribed_at": columns.iso(times.stopped, sends["stops"]),
+        "complained_at": columns.iso(times.complained, sends["complains"]),
+    }
+    if direct:
+        reactions = {name: values for name, values in reactions.items() if name != "machine_open"}
     log = pa.table(
         {
             "message_id": columns.hexes(key, "m"),
-            "recipient": recipient.take(pa.array(index)),
-            "campaign_id": columns.words(codes, list(names.values())),
-            "variant": columns.words(me.chance(0.5, "variant", day).astype(np.int64), ["A", "B"]),
-            "propensity": pa.array(np.round(sends["propensity"], 4)),
-            "sent_at": columns.iso(times.sent),
-            "delivered_at": columns.iso(times.delivered, ~sends["bounced"]),
-            "bounced_at": columns.iso(times.bounced, sends["bounced"]),
-            "opened_at": columns.iso(opened_at, seen),
-            "machine_open": pa.array(np.where(seen, proxy, False).astype(np.int64), mask=~seen),
-            "clicked_at": columns.iso(times.clicked, sends["clicked"]),
-            "unsubscribed_at": columns.iso(times.stopped, sends["stops"]),
-            "complained_at": columns.iso(times.complained, sends["complains"]),
+            **({"channel": columns.words(channel, list(CHANNELS))} if direct else {}),
+            "recipient": recipient,
+            "campaign_id": columns.words(codes, names),
+            "variant": columns.words(sends["variant"], ["A", "B"]),
+            # A welcome message is not chosen: everybody new gets it.
+            "propensity": pa.array(np.round(sends["propensity"], 4), mask=sends["number"] >= 0),
+            **reactions,
         }
     )
     return Messages(key, index, sends, times, log)

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
 from cdpkit.world import columns
-from cdpkit.world.baskets import Baskets, fill, project_product
+from cdpkit.world.baskets import Baskets, fill, store_product
 from cdpkit.world.draws import Draws, mix
-from cdpkit.world.events import ORDER, Events
-from cdpkit.world.persons import Persons
+from cdpkit.world.events import ORDER, Events, visits_campaigns
+from cdpkit.world.persons import Persons, rungs
 from cdpkit.world.plan import DAY, Plan
 from cdpkit.world.visits import Visits
 
 _HOUR = 3_600_000_000
-#: Weekday shape of a store's hours is flat; it is open from 9 to 19, local time.
-_OPEN, _CLOSE = 9, 19
+#: A store is open from 9 to 20, local time, and fuller towards the evening (1: as full all day).
+_OPEN, _CLOSE, _LATE = 9, 20, 0.65
+
+
+@dataclass
+class Sold:
+    """Orders on line, one row each, for what follows from them."""
+
+    key: np.ndarray
+    person: np.ndarray
+    day: np.ndarray
+    at: np.ndarray
+    product: np.ndarray
+    account: pa.Array
+    trouble: np.ndarray
+    loaded: np.ndarray
 
 
 def online(
     plan: Plan, persons: Persons, visits: Visits, events: Events, carts: Baskets, account_ids: pa.Array
 ) -> dict[str, pa.Table]:
+    """Return the tables of `place`: the web shop's orders and lines, and the truth about each order."""
+    return place(plan, persons, visits, events, carts, account_ids)[0]
+
+
+def place(
+    plan: Plan, persons: Persons, visits: Visits, events: Events, carts: Baskets, account_ids: pa.Array
+) -> tuple[dict[str, pa.Table], Sold, pa.Table]:
     """Return the web shop's orders and lines, and the truth about each order.
 
     Returns
     -------
     dict
         Tables ``shop_orders``, ``shop_order_lines`` and ``orders`` (the truth).
+    Sold
+        The orders as arrays.
+    Table
+        All orders, those not loaded yet included.
     """
     done = np.flatnonzero(events.kind == ORDER)
     visit, ordered_at = events.visit[done], events.ts[done]
@@ -57,9 +84,7 @@ def online(
     key = mix(visits.key[visit] + np.uint64(0x6F72))
     order_id = columns.hexes(key, "o")
     account = account_ids.take(pa.array(visit))
-    campaigns = {at: c.campaign_id for at, c in plan.campaigns.items() if 0 <= at < plan.days}
-    code = {at: k for k, at in enumerate(campaigns)}
-    sent = np.array([code.get(at, -1) for at in range(plan.days)])[visits.day[visit]]
+    campaigns, code = visits_campaigns(plan, visits)
     orders = pa.table(
         {
             "order_id": order_id,
@@ -69,9 +94,7 @@ def online(
             "currency": columns.words(np.zeros(n, np.int64), ["EUR"]),
             "discount": columns.amounts(discount),
             "n_items": pa.array(items),
-            "campaign_id": columns.words(
-                np.where(visits.from_mail[visit], sent, -1), list(campaigns.values())
-            ),
+            "campaign_id": columns.words(code[visit], campaigns),
             "cancelled_at": columns.iso(cancelled_at, cancelled),
             "returned_at": columns.iso(returned_at, returned),
             "returned_amount": columns.blank(columns.amounts((amount * part).astype(np.int64)), returned),
@@ -102,11 +125,18 @@ def online(
     loaded = loaded_at < plan.last
     truth = _truth(plan, order_id, visits.unit[visit], ordered_at, "site", amount, np.ones(n, bool),
                    visits.episode[visit], loaded)  # fmt: skip
-    return {
+    lead = np.zeros(n, np.int64)
+    lead[order[::-1]] = product[::-1]
+    me = Draws(plan.seed, visits.unit[visit])
+    day = visits.day[visit]
+    trouble = me.chance(plan.rules.behaviour.problem, "problem", day)
+    sold = Sold(key, person, day, ordered_at, lead, account, trouble, loaded)
+    tables = {
         "shop_orders": orders.filter(pa.array(loaded)),
         "shop_order_lines": lines.filter(pa.array(loaded[order])),
         "orders": truth,
     }
+    return tables, sold, orders
 
 
 def _truth(
@@ -130,7 +160,7 @@ def _truth(
 def store_instants(plan: Plan, persons: Persons, index: np.ndarray, day: np.ndarray) -> np.ndarray:
     """Return when persons bought in a store on days, within opening hours."""
     me = Draws(plan.seed, persons.unit[index])
-    hour = _OPEN + (_CLOSE - _OPEN) * me.uniform("store hour", day)
+    hour = _OPEN + (_CLOSE - _OPEN) * me.uniform("store hour", day) ** _LATE
     midnight = plan.first + day * DAY
     return (
         midnight
@@ -150,9 +180,8 @@ def tickets(
     key = me.bits("ticket", day)
     sold_at = store_instants(plan, persons, index, day)
     shares = plan.shop.group_shares(persons.taste)
-    number = np.where(bought["episode"], bought["episode_no"], 1_000_000 + day // 7)
-    wanted = project_product(plan, persons, shares, index, number)
-    basket = fill(plan, Draws.keyed(key), wanted, shares[index], persons.tier[index])
+    wanted = store_product(plan, persons, shares, bought)
+    basket = fill(plan, Draws.keyed(key), wanted, shares[index], rungs(plan, persons, index, day))
     rows = np.lexsort((basket.line, basket.visit))
     ticket, line, product, quantity = (
         getattr(basket, name)[rows] for name in ("visit", "line", "product", "quantity")

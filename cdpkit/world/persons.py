@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from cdpkit.world import places
 from cdpkit.world.catalogue import RANK
 from cdpkit.world.draws import Draws
 from cdpkit.world.plan import Plan
@@ -18,11 +19,17 @@ _PATTERNS = (
     (3, 1, 1, 2, 1, 4),
     (2, 2, 1, 3, 1, 1, 2),
 )
-_BLOCK = 12
+#: Persons of a block: households do not reach beyond.
+BLOCK = 12
 
 #: Local hour preferences: early, working hours, lunch, evening, night, week-end mornings.
 _ARCHETYPES = ((7.5, 1.6), (10.5, 2.2), (12.8, 1.2), (20.2, 1.7), (22.6, 1.8), (17.0, 3.5))
-_ARCHETYPE_SHARE = (0.10, 0.20, 0.15, 0.30, 0.12, 0.13)
+#: Dated changes of behaviour, and the control group in which nothing changes.
+CHANGES = ("visits up", "visits down", "spends less", "reacts less", "control")
+SPENDS_LESS = CHANGES.index("spends less")
+#: Days between two welcome messages, drawn once a person.
+GAPS = (1, 2, 3, 5, 8)
+_ARCHETYPE_SHARE = (0.10, 0.16, 0.13, 0.36, 0.13, 0.12)
 
 
 @dataclass
@@ -59,6 +66,20 @@ class Persons:
     archetype: np.ndarray
     privacy: np.ndarray
     taste: np.ndarray
+    city: np.ndarray
+    postcode: np.ndarray
+    wealth: np.ndarray
+    price: np.ndarray
+    channel: np.ndarray
+    sms_until: np.ndarray
+    change: np.ndarray
+    change_day: np.ndarray
+    upgrade_day: np.ndarray
+    arm: np.ndarray
+    media: np.ndarray
+    order: np.ndarray
+    gap: np.ndarray
+    contract_day: np.ndarray
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -74,11 +95,11 @@ def households(seed: int, unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     A person's household is found from the number alone, so chunks agree without talking.
     """
-    block, place = unit // _BLOCK, unit % _BLOCK
+    block, place = unit // BLOCK, unit % BLOCK
     pattern = Draws(seed, block).pick(np.ones(len(_PATTERNS)), "household pattern")
     number = np.stack([np.repeat(np.arange(len(p)), p) for p in _PATTERNS])
     first = np.concatenate([np.ones((len(_PATTERNS), 1), bool), np.diff(number, axis=1) > 0], axis=1)
-    return block * _BLOCK + number[pattern, place], first[pattern, place]
+    return block * BLOCK + number[pattern, place], first[pattern, place]
 
 
 def hour_density(utc_offset: int) -> np.ndarray:
@@ -97,8 +118,9 @@ def hour_density(utc_offset: int) -> np.ndarray:
 def draw(plan: Plan, low: int, high: int) -> Persons:
     """Return persons `low` to `high` - 1 of a world."""
     population, rule, mail = plan.rules.population, plan.rules.behaviour, plan.rules.messages
+    market = plan.rules.market
     unit = np.arange(low, high)
-    me = Draws(plan.seed, unit)
+    me, n = Draws(plan.seed, unit), high - low
     household, head = households(plan.seed, unit)
     home = Draws(plan.seed, household + (1 << 42))
     existing = me.chance(population.existing, "existing")
@@ -110,9 +132,19 @@ def draw(plan: Plan, low: int, high: int) -> Persons:
     considered = me.chance(rule.considered, "considered")
     kind = me.uniform("persuadable")
     effect = np.where(kind < mail.persuadable, mail.persuadable_effect, 0.0)
-    loyal = rule.loyalty * me.normal("loyalty")
+    together = population.shared_need
+    loyal = rule.loyalty * (
+        np.sqrt(1 - together) * me.normal("loyalty") + np.sqrt(together) * home.normal("loyalty")
+    )
     effect = np.where(kind > 1 - mail.sleeping_dog, mail.sleeping_dog_effect, effect)
     contact_day = np.where(existing, born, born + me.exponential(25.0, "contact delay").astype(np.int64))
+    city, postcode = places.home(plan.seed, household)
+    wealth = market.area * places.wealth(plan.seed, postcode) + np.sqrt(1 - market.area**2) * home.normal(
+        "wealth"
+    )
+    tier = market.tier + market.tier_spread * (
+        market.rich * wealth + (1 - market.rich**2) ** 0.5 * me.normal("tier")
+    )
     return Persons(
         unit=unit,
         household=household,
@@ -146,11 +178,75 @@ def draw(plan: Plan, low: int, high: int) -> Persons:
         effect=effect,
         opens=mail.open_logit + mail.open_spread * me.normal("opens"),
         clicks=mail.click_logit + mail.click_spread * me.normal("clicks"),
-        tolerance=np.exp(0.5 * me.normal("tolerance")),
+        tolerance=np.exp(mail.tolerance_spread * me.normal("tolerance")),
         machine=me.chance(mail.machine, "machine"),
-        tier=np.clip(1.2 + 0.8 * me.normal("tier"), 0, 3),
+        tier=np.clip(tier, 0, 3),
         returns=np.exp(plan.rules.orders.return_spread * me.normal("returns")),
-        archetype=me.pick(np.array(_ARCHETYPE_SHARE), "archetype"),
+        archetype=me.pick(np.array(_ARCHETYPE_SHARE), "archetype") if rule.rhythms else np.zeros(n, np.int64),
         privacy=me.uniform("privacy"),
-        taste=np.stack([me.normal("taste", k) for k in range(RANK)], axis=1),
+        taste=market.taste * np.stack([me.normal("taste", k) for k in range(RANK)], axis=1),
+        city=city,
+        postcode=postcode,
+        wealth=wealth,
+        price=np.exp(-market.price_wealth * wealth + market.price_spread * me.normal("price")),
+        channel=me.pick(np.array(plan.rules.slots.preferred), "preferred channel"),
+        sms_until=_sms_until(plan, me, contact_day),
+        **_dated(plan, me, existing, born, loyal),
+        media=np.exp(plan.rules.ads.spread * np.stack([me.normal("media", k) for k in range(6)], axis=1)),
+        order=np.argsort(np.stack([me.uniform("welcome order", k) for k in range(5)], axis=1), axis=1),
+        gap=np.where(
+            me.chance(plan.rules.welcome.share, "welcomed"),
+            np.array(GAPS)[me.pick(np.ones(len(GAPS)), "welcome gap")],
+            0,
+        ),
+        contract_day=_contract_day(plan, me, contact_day),
     )
+
+
+def rungs(
+    plan: Plan, persons: Persons, index: np.ndarray, day: int | np.ndarray, ahead: int = 0
+) -> np.ndarray:
+    """Return the rung of the range that persons prefer on days, or will `ahead` days later."""
+    rule = plan.rules
+    up = rule.upgrade.rungs * (persons.upgrade_day[index] <= np.asarray(day) + ahead)
+    less = (persons.change[index] == SPENDS_LESS) & (persons.change_day[index] <= day)
+    return np.clip(persons.tier[index] + up - 1.5 * rule.change.size * less, 0, 3)
+
+
+def _sms_until(plan: Plan, me: Draws, contact_day: np.ndarray) -> np.ndarray:
+    """Return the day until which persons may be sent text messages; long ago if never."""
+    rule = plan.rules.consents
+    yes = me.chance(rule.sms, "consent", 1) & ~me.chance(plan.rules.quality.missing_phone, "no phone", 0)
+    change = contact_day + (me.uniform("change day", 1) * 500).astype(np.int64)
+    until = np.where(me.chance(rule.changed, "consent changes", 1), change, 10**6)
+    return np.where(yes, until, -(10**6))
+
+
+def _dated(plan: Plan, me: Draws, existing: np.ndarray, born: np.ndarray, loyal: np.ndarray) -> dict:
+    """Return what happens to persons at a date of their own: a change, an upgrade, a programme's arm."""
+    change, upgrade, test = plan.rules.change, plan.rules.upgrade, plan.rules.programme
+    u = me.uniform("change")
+    cut = np.cumsum([*change.shares, change.control])
+    kind = np.searchsorted(cut, u, side="right")
+    kind = np.where(existing, kind, len(CHANGES))
+    day = (plan.days * (0.35 + 0.4 * me.uniform("change day"))).astype(np.int64)
+    rate = np.maximum(upgrade.rate * np.exp(upgrade.loyalty * loyal), 1e-12)
+    wait = np.minimum(me.exponential(1.0, "upgrade") / rate, 10**6).astype(np.int64)
+    arm = me.pick(np.array(test.shares), "programme arm")
+    enrolled = existing & me.chance(test.enrolled, "enrolled")
+    return {
+        "change": kind,
+        "change_day": np.where(kind < len(CHANGES), day, 10**6),
+        "upgrade_day": np.maximum(born, 0) + wait,
+        "arm": np.where(enrolled, arm, -1),
+    }
+
+
+def _contract_day(plan: Plan, me: Draws, contact_day: np.ndarray) -> np.ndarray:
+    """Return the day a contact signs a contract; far away if never."""
+    rule = plan.rules.contracts
+    # A contract in force at the start began on any day of its term.
+    day = -(me.uniform("contract day") * rule.term_days).astype(np.int64) - 1
+    day = np.where(contact_day < 0, np.maximum(day, contact_day + 1), contact_day + 7)
+    holds = me.chance(plan.rules.population.crm_share, "contact") & me.chance(rule.share, "contract")
+    return np.where(holds, day, 10**6)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from cdpkit.errors import CdpkitError
-from cdpkit.world import catalogue, presets
+from cdpkit.world import catalogue, columns, places, presets
 from cdpkit.world.draws import Draws
 
 #: Microseconds in a day.
@@ -89,7 +89,23 @@ class Plan:
     @cached_property
     def shop(self) -> catalogue.Catalogue:
         """The catalogue."""
-        return catalogue.build(self.seed, self.days)
+        market = self.rules.market
+        return catalogue.build(
+            self.seed, self.days, self.rules.sector.words, out_rate=market.out_rate, out_days=market.out_days
+        )
+
+    @cached_property
+    def weather(self) -> places.Weather:
+        """The weather."""
+        return places.Weather(self.seed, self.start, self.days)
+
+    def off(self, day: int) -> bool:
+        """Tell whether a day is a public holiday."""
+        return places.is_holiday(np.datetime64(self.start, "D") + day)
+
+    def offset(self, day: int) -> int:
+        """Return the hours Paris is ahead of UTC at the noon of a day."""
+        return int(columns.paris_offset(np.array([self.first + day * DAY + DAY // 2]))[0])
 
     def season(self, day: int) -> float:
         """Return the log effect of the date on activity."""
@@ -114,7 +130,7 @@ class Plan:
                 day = int(week) * 7 + (1, 3, 5)[k]
                 hour = int(draws.pick(np.array([2, 3, 2, 1, 1, 2]), "campaign hour", k)[place])
                 category = int(draws.pick(np.ones(len(self.shop.categories)), "campaign theme", k)[place])
-                kind = "newsletter" if k == 0 else "promotion"
+                kind = "newsletter" if k == 0 else ("promotion", "delivery")[(place + k) % 2]
                 name = f"{kind[0].upper()}{np.datetime64(self.start, 'D') + day}".replace("-", "")
                 calendar[day] = Campaign(name, day, (7, 8, 10, 12, 15, 17)[hour], kind, category)
         return calendar

@@ -21,7 +21,7 @@ def names() -> list[str]:
     Examples
     --------
     >>> names()
-    ['null', 'null_effects', 'retail']
+    ['b2b', 'bank', 'drift', 'health', 'insurance', 'null', 'null_effects', 'retail', 'travel']
     """
     return sorted(_read())
 

@@ -71,7 +71,7 @@ def identity(plan: Plan, persons: Persons) -> Identity:
         n_female + me.pick(_zipf(len(text["male"]), 0.4), "first name"),
     )
     families = _surnames()
-    own = me.chance(0.15, "own surname") & ~persons.head
+    own = me.chance(plan.rules.population.own_surname, "own surname") & ~persons.head
     weight = _zipf(len(families), 0.55)
     last = np.where(own, me.pick(weight, "surname"), home.pick(weight, "surname"))
     first_text, last_text = columns.words(first, names), columns.words(last, families)
@@ -93,11 +93,6 @@ def identity(plan: Plan, persons: Persons) -> Identity:
     family = plain(columns.words(home.pick(weight, "surname"), families))
     house = pc.cast(pa.array(scramble(persons.household, plan.seed, "house", 10_000_019)), pa.string())
     shared = pc.binary_join_element_wise("famille", family, house, ".")
-    city = home.pick(_zipf(len(text["cities"]), 0.5), "city")
-    bounds = np.array([[low, high] for _, low, high in text["cities"]])
-    steps = (bounds[city, 1] - bounds[city, 0]) // np.where(bounds[city, 1] - bounds[city, 0] > 20, 100, 1)
-    step = np.where(bounds[city, 1] - bounds[city, 0] > 20, 100, 1)
-    postcode = bounds[city, 0] + step * (home.uniform("postcode") * (steps + 1)).astype(np.int64)
     number = pc.cast(pa.array(1 + home.pick(_zipf(140, 0.5), "street number")), pa.string())
     kind = columns.words(
         home.pick(_zipf(len(text["street_kinds"]), 1.0), "street kind"), text["street_kinds"]
@@ -111,17 +106,17 @@ def identity(plan: Plan, persons: Persons) -> Identity:
         email=pc.binary_join_element_wise(local, domain, "@"),
         email_again=pc.binary_join_element_wise(again, other, "@"),
         email_household=pc.binary_join_element_wise(shared, home_domain, "@"),
-        mobile=_mobiles(plan, persons.unit),
+        mobile=mobiles(plan, persons.unit),
         landline=_landlines(plan, persons.household),
         street=pc.binary_join_element_wise(number, kind, street, " "),
-        postcode=postcode,
-        city=columns.words(city, [name for name, *_ in text["cities"]]),
+        postcode=persons.postcode,
+        city=columns.words(persons.city, [name for name, *_ in text["cities"]]),
     )
 
 
-def _mobiles(plan: Plan, unit: np.ndarray) -> np.ndarray:
-    """Return one mobile number a person, nine digits after +33."""
-    return 600_000_000 + scramble(unit, plan.seed, "mobile", 200_000_000 - 33)
+def mobiles(plan: Plan, unit: np.ndarray, *, again: bool = False) -> np.ndarray:
+    """Return one mobile number a person, nine digits after +33; `again` is the next one."""
+    return 600_000_000 + scramble(2 * unit + again, plan.seed, "mobile", 200_000_000 - 33)
 
 
 def _landlines(plan: Plan, household: np.ndarray) -> np.ndarray:

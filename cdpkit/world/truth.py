@@ -10,14 +10,17 @@ import pyarrow.compute as pc
 
 from cdpkit.world import columns
 from cdpkit.world.baskets import Wishes
-from cdpkit.world.behaviour import State
+from cdpkit.world.behaviour import CANCEL, CAUSES, HELP, State
 from cdpkit.world.draws import Draws
-from cdpkit.world.events import Events
+from cdpkit.world.events import Events, compares, shows
+from cdpkit.world.history import PERIODS, true_period
 from cdpkit.world.messages import Messages
-from cdpkit.world.persons import Persons
+from cdpkit.world.persons import CHANGES, Persons
 from cdpkit.world.plan import DAY, FIRST_BOT, FIRST_VISITOR, Plan
 from cdpkit.world.registers import Exported
+from cdpkit.world.sending import CHANNELS, WELCOME
 from cdpkit.world.visits import Visits
+from cdpkit.world.voices import interests
 
 _KINDS = ["person", "visitor", "bot"]
 
@@ -33,6 +36,12 @@ def digests(values: pa.Array) -> pa.Array:
     table = [None if v is None else sha256(v.encode()).hexdigest() for v in unique.to_pylist()]
     place = pc.index_in(values, unique)
     return pa.array(table, pa.string()).take(place)
+
+
+def _letters(who: Persons) -> list[str]:
+    """Return the order of each person's welcome messages, as letters."""
+    table = np.array(WELCOME)
+    return ["".join(row) for row in table[who.order].tolist()]
 
 
 def persons(plan: Plan, who: Persons, seen: Visits) -> pa.Table:
@@ -58,6 +67,21 @@ def persons(plan: Plan, who: Persons, seen: Visits) -> pa.Table:
             "machine_opens": pa.array(who.machine),
             "preferred_tier": pa.array(who.tier),
             "archetype": pa.array(who.archetype),
+            "own_period": columns.words(true_period(who), list(PERIODS)),
+            "own_channel": columns.words(who.channel, list(CHANNELS)),
+            "wealth": pa.array(who.wealth),
+            "price_sensitivity": pa.array(who.price),
+            "interest": columns.words(interests(plan, who).argmax(axis=1), plan.shop.categories),
+            "change": columns.words(np.where(who.change < len(CHANGES), who.change, -1), list(CHANGES)),
+            "changed_at": _moment(
+                plan.first + np.minimum(who.change_day, plan.days) * DAY, who.change_day < plan.days
+            ),
+            "upgraded_at": _moment(
+                plan.first + np.minimum(who.upgrade_day, plan.days) * DAY, who.upgrade_day < plan.days
+            ),
+            "programme": columns.words(who.arm, ["control", "voucher", "club"]),
+            "welcome_gap": pa.array(who.gap),
+            "welcome_order": columns.words(np.arange(len(who)), _letters(who)),
             **{
                 f"taste_{k}": pa.array(np.ascontiguousarray(who.taste[:, k]))
                 for k in range(who.taste.shape[1])
@@ -66,6 +90,20 @@ def persons(plan: Plan, who: Persons, seen: Visits) -> pa.Table:
     )
     others = pa.table({"person": pa.array(strangers), "kind": columns.words(kind, _KINDS)})
     return pa.concat_tables([known, others], promote_options="default")
+
+
+def households(plan: Plan, who: Persons) -> pa.Table:
+    """Return each person's household (a company, where households are companies) and its place in it."""
+    return pa.table(
+        {
+            "person": pa.array(who.unit),
+            "household": pa.array(who.household),
+            "is_head": pa.array(who.head),
+            "shares_device": pa.array(who.shared_device),
+            "postcode_area": pa.array(who.postcode),
+            "is_company": pa.array(np.full(len(who), bool(plan.rules.sector.companies))),
+        }
+    )
 
 
 def identities(
@@ -84,13 +122,14 @@ def identities(
         ("store", card, "loyalty_id"),
     ):
         parts.append((source, exported.table[key].combine_chunks(), who.unit[exported.person]))
-    cookies, first = np.unique(
-        np.stack([seen.cookie, seen.unit.astype(np.uint64)]), axis=1, return_index=True
-    )
-    parts.append(("web", columns.hexes(cookies[0], "ck"), seen.unit[first]))
+    order = np.lexsort((seen.unit, seen.cookie))
+    new = np.diff(seen.cookie[order], prepend=np.uint64(0)) != 0
+    order = order[new | (np.diff(seen.unit[order], prepend=-1) != 0)]
+    parts.append(("web", columns.hexes(seen.cookie[order], "ck"), seen.unit[order]))
     parts.append(("email", digests(mail.log["recipient"].combine_chunks()), who.unit[mail.person]))
     phone = digests(called["phone"].combine_chunks())
-    parts.append(("calls", phone, called_truth["person"].to_numpy()))
+    rang = called_truth["person"].to_numpy()[~called_truth["wrote"].to_numpy(zero_copy_only=False)]
+    parts.append(("calls", phone, rang))
     tables = [
         pa.table(
             {
@@ -107,9 +146,24 @@ def identities(
 
 def events(seen: Visits, pages: Events, row: np.ndarray) -> pa.Table:
     """Return who was behind each exported event, once an event."""
-    unique = np.unique(row)
+    there = np.zeros(len(pages), bool)
+    there[row] = True
+    unique = np.flatnonzero(there)
     return pa.table(
         {"event_id": columns.hexes(pages.key[unique]), "person": pa.array(seen.unit[pages.visit[unique]])}
+    )
+
+
+#: What a visit is for.
+INTENTS = ("browse", "compare", "buy", "cancel", "support")
+
+
+def intents(plan: Plan, seen: Visits) -> np.ndarray:
+    """Return the place in `INTENTS` of each visit's intent."""
+    return np.select(
+        [seen.ordered, seen.origin == CANCEL, seen.origin == HELP, compares(plan, seen), seen.adds],
+        [2, 3, 4, 1, 2],
+        0,
     )
 
 
@@ -124,10 +178,14 @@ def sessions(plan: Plan, seen: Visits, wishes: Wishes) -> pa.Table:
             "started_at": _moment(seen.start),
             "z": pa.array(seen.z),
             "project": pa.array(seen.episode),
+            "project_no": pa.array(seen.episode_no, mask=~seen.episode),
             "wanted": columns.words(wanted, plan.shop.ids),
             "adds": pa.array(seen.adds | seen.ordered),
             "ordered": pa.array(seen.ordered),
             "from_message": pa.array(seen.from_mail),
+            "intent": columns.words(intents(plan, seen), list(INTENTS)),
+            "cart_cause": columns.words(seen.cause, list(CAUSES)),
+            "cause_shows": pa.array(shows(plan, seen) >= 0),
         }
     )
 
@@ -139,10 +197,13 @@ def messages(who: Persons, mail: Messages) -> pa.Table:
         {
             "message_id": columns.hexes(mail.key, "m"),
             "person": pa.array(who.unit[mail.person]),
+            "sent_by": columns.words(facts["channel"], list(CHANNELS)),
+            "fits_channel": pa.array(facts["channel"] == who.channel[mail.person]),
+            "welcome_place": pa.array(facts["number"] + 1, mask=facts["number"] < 0),
             "random_arm": pa.array(facts["random_arm"]),
             "human_open": pa.array(facts["opened"]),
             "pressure": pa.array(facts["pressure"]),
-            "effect": pa.array(who.effect[mail.person]),
+            "effect": pa.array(facts["gain"]),
         }
     )
 

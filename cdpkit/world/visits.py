@@ -6,9 +6,9 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from cdpkit.world import columns
+from cdpkit.world import columns, messages
+from cdpkit.world.behaviour import CANCEL, HELP, MAIL
 from cdpkit.world.draws import Draws, mix
-from cdpkit.world.messages import reaction_times
 from cdpkit.world.persons import Persons, hour_density
 from cdpkit.world.plan import DAY, FIRST_BOT, FIRST_VISITOR, Plan
 
@@ -30,7 +30,7 @@ class Visits:
     slot: np.ndarray
     cookie: np.ndarray
     key: np.ndarray
-    from_mail: np.ndarray
+    origin: np.ndarray
     ordered: np.ndarray
     adds: np.ndarray
     signs_up: np.ndarray
@@ -38,6 +38,9 @@ class Visits:
     cart: np.ndarray
     episode: np.ndarray
     episode_no: np.ndarray
+    wanted: np.ndarray
+    cause: np.ndarray
+    letter: np.ndarray
     z: np.ndarray
 
     def __len__(self) -> int:
@@ -59,6 +62,16 @@ class Visits:
         return self.unit >= FIRST_BOT
 
     @property
+    def from_mail(self) -> np.ndarray:
+        """Whether the session follows a click in a message."""
+        return self.origin == MAIL
+
+    @property
+    def errand(self) -> np.ndarray:
+        """Whether the visit is made to cancel or to find help, not to buy."""
+        return (self.origin == CANCEL) | (self.origin == HELP)
+
+    @property
     def known(self) -> np.ndarray:
         """Whether the session can be signed in: the person has an account, or opens one now."""
         return self.account | self.signs_up | self.ordered
@@ -76,7 +89,7 @@ def cookie(plan: Plan, owner: np.ndarray, slot: np.ndarray, day: np.ndarray) -> 
     return device.bits("cookie", slot, generation)
 
 
-def _starts(plan: Plan, day: np.ndarray, archetype: np.ndarray, share: np.ndarray) -> np.ndarray:
+def starts(plan: Plan, day: np.ndarray, archetype: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Return instants from a share of the day's visits passed, in the person's rhythm."""
     midnight = plan.first + day * DAY
     summer = columns.paris_offset(midnight) == 2
@@ -92,15 +105,23 @@ def _starts(plan: Plan, day: np.ndarray, archetype: np.ndarray, share: np.ndarra
     return midnight + (hours * (23.25 / 24) * 3.6e9).astype(np.int64)
 
 
-def of_persons(plan: Plan, persons: Persons, facts: dict[str, np.ndarray]) -> Visits:
-    """Return the visits of persons from the sessions the behaviour drew."""
+def of_persons(
+    plan: Plan, persons: Persons, facts: dict[str, np.ndarray], sends: dict[str, np.ndarray]
+) -> Visits:
+    """Return the visits of persons from the sessions and the messages the behaviour drew."""
     index, day = facts["person"], facts["day"]
     unit = persons.unit[index]
     me = Draws(plan.seed, unit)
     share = (facts["rank"] + me.uniform("session time", day, facts["rank"])) / facts["of"]
-    start = _starts(plan, day, persons.archetype[index], share)
-    mail = reaction_times(plan, me, day).clicked + _CLICK_TO_LANDING
-    start = np.where(facts["from_mail"], mail, start)
+    start = starts(plan, day, persons.archetype[index], share)
+    mailed = np.flatnonzero(facts["origin"] == MAIL)
+    row = messages.rows_of(sends, index[mailed], day[mailed])
+    hour, number = sends["hour"][row], sends["number"][row]
+    letter = np.full(len(index), -1)
+    letter[mailed] = np.where(number >= 0, persons.order[index[mailed], np.maximum(number, 0)], -1)
+    start[mailed] = (
+        messages.reaction_times(plan, me.take(mailed), day[mailed], hour).clicked + _CLICK_TO_LANDING
+    )
     weight = np.stack(
         [
             np.full(len(index), 0.55),
@@ -113,9 +134,12 @@ def of_persons(plan: Plan, persons: Persons, facts: dict[str, np.ndarray]) -> Vi
     slot = me.pick_row(
         np.cumsum(weight, axis=1) / weight.sum(axis=1, keepdims=True), "device", day, facts["rank"]
     )
-    slot = np.where(facts["from_mail"] & (slot == APP), MOBILE, slot)
+    slot = np.where((facts["origin"] == MAIL) & (slot == APP), MOBILE, slot)
     owner = np.where(slot == TABLET, persons.household[index] + (1 << 42), unit)
-    copied = ("from_mail", "ordered", "adds", "signs_up", "account", "cart", "episode", "episode_no", "z")
+    copied = (
+        "origin", "ordered", "adds", "signs_up", "account", "cart", "episode", "episode_no", "wanted",
+        "cause", "z",
+    )  # fmt: skip
     return Visits(
         unit=unit,
         person=index,
@@ -124,6 +148,7 @@ def of_persons(plan: Plan, persons: Persons, facts: dict[str, np.ndarray]) -> Vi
         slot=slot,
         cookie=cookie(plan, owner, slot, day),
         key=me.bits("session", day, facts["rank"]),
+        letter=letter,
         **{name: facts[name] for name in copied},
     )
 
@@ -134,7 +159,7 @@ def _unknown(plan: Plan, unit: np.ndarray, day: np.ndarray, rank: np.ndarray, bo
     share = me.uniform("session time", day, rank)
     start = plan.first + day * DAY + (share * 23.25 * 3.6e9).astype(np.int64)
     if not bot:
-        start = _starts(plan, day, (me.uniform("archetype") * 6).astype(np.int64), share)
+        start = starts(plan, day, (me.uniform("archetype") * 6).astype(np.int64), share)
     no = np.zeros(n, bool)
     return Visits(
         unit=unit,
@@ -144,7 +169,7 @@ def _unknown(plan: Plan, unit: np.ndarray, day: np.ndarray, rank: np.ndarray, bo
         slot=slot,
         cookie=cookie(plan, unit, slot, day) if not bot else me.bits("cookie"),
         key=mix(me.bits("session", day, rank)),
-        from_mail=no,
+        origin=np.zeros(n, np.int64),
         ordered=no,
         adds=no if bot else me.chance(0.04, "cart", day),
         signs_up=no,
@@ -152,6 +177,9 @@ def _unknown(plan: Plan, unit: np.ndarray, day: np.ndarray, rank: np.ndarray, bo
         cart=no,
         episode=no,
         episode_no=np.zeros(n, np.int64),
+        wanted=np.full(n, -1),
+        cause=np.full(n, -1),
+        letter=np.full(n, -1),
         z=np.zeros(n),
     )
 

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from cdpkit.errors import CdpkitError
-from cdpkit.world import chunk, exports, registers
+from cdpkit.world import chunk, play, sinks
 from cdpkit.world.behaviour import Behaviour, Reachable
+from cdpkit.world.persons import BLOCK
 from cdpkit.world.plan import Plan
+from cdpkit.world.policies import Sends
 
 
 class Frames(Mapping[str, pd.DataFrame]):
@@ -54,18 +55,39 @@ class World:
         `calls`, `states`, `departures`.
     """
 
-    def __init__(self, plan: Plan, chunk_size: int = 20_000) -> None:
+    def __init__(self, plan: Plan, chunk_size: int = 10_000) -> None:
         self.plan, self.chunk_size = plan, chunk_size
+
+    def chunks(self) -> Iterator[chunk.Chunk]:
+        """Yield the world chunk by chunk, without keeping any."""
+        # A household is never cut: its members share devices and addresses.
+        size = -(-self.chunk_size // BLOCK) * BLOCK
+        for low in range(0, self.plan.n_persons, size):
+            yield chunk.build(self.plan, low, min(low + size, self.plan.n_persons))
+
+    def shared(self, spend: list[pa.Table]) -> chunk.Chunk:
+        """Return the tables that are no person's, given the chunks' spend: they come once."""
+        return chunk.whole(self.plan, spend)
+
+    def _stream(self) -> Iterator[chunk.Chunk]:
+        """Yield everything, from memory where it is there already."""
+        if "_tables" in self.__dict__:
+            yield chunk.Chunk(*self._tables)
+            return
+        spend = []
+        for part in self.chunks():
+            spend.append(part.spend)
+            yield part
+            del part
+        yield self.shared(spend)
 
     @cached_property
     def _tables(self) -> tuple[dict[str, pa.Table], dict[str, pa.Table]]:
-        parts = [
-            chunk.build(self.plan, low, min(low + self.chunk_size, self.plan.n_persons))
-            for low in range(0, self.plan.n_persons, self.chunk_size)
-        ]
+        parts = list(self.chunks())
+        once = self.shared([part.spend for part in parts])
         raw = {name: pa.concat_tables([part.raw[name] for part in parts]) for name in parts[0].raw}
         truth = {name: pa.concat_tables([part.truth[name] for part in parts]) for name in parts[0].truth}
-        return raw | {"products": registers.products(self.plan)}, truth
+        return raw | once.raw, truth | once.truth
 
     @property
     def raw(self) -> Frames:
@@ -85,6 +107,8 @@ class World:
     def write(self, raw_dir: str | Path, truth_dir: str | Path) -> list[Path]:
         """Write the exports and, in another folder, the truth and the arguments of the world.
 
+        A world not read yet is written chunk by chunk, and only one chunk is ever in memory.
+
         Raises
         ------
         CdpkitError
@@ -95,19 +119,35 @@ class World:
             raise CdpkitError(
                 "`truth_dir` must lie apart from `raw_dir`", got="one inside the other", do="Give two folders"
             )
-        files = exports.write_raw(self._tables[0], raw) + exports.write_truth(self._tables[1], apart)
+        with sinks.Files(raw, raw=True) as exported, sinks.Files(apart, raw=False) as known:
+            for part in self._stream():
+                exported.append(part.raw)
+                known.append(part.truth)
+                # Else this chunk would stay in memory while the next one is built.
+                del part
         arguments = apart / "world.json"
         arguments.write_text(json.dumps(asdict(self.plan), indent=1, sort_keys=True), encoding="utf-8")
-        return [*files, arguments]
+        return [*exported.written, *known.written, arguments]
 
     def digest(self) -> str:
         """Return a hash of the sorted content of every table: equal for equal worlds, whatever the chunks."""
-        whole = sha256()
-        for frames in (self.raw, self.truth):
-            for name in sorted(frames):
-                rows = np.sort(pd.util.hash_pandas_object(frames[name], index=False).to_numpy())
-                whole.update(name.encode() + rows.tobytes())
+        whole = sinks.Fingerprint()
+        for part in self._stream():
+            for kind, tables in (("raw", part.raw), ("truth", part.truth)):
+                for name, table in tables.items():
+                    whole.add(f"{kind}/{name}", table)
         return whole.hexdigest()
+
+    def play(
+        self,
+        policy: Sends | Mapping[str, Sends],
+        start: str | np.datetime64 | None = None,
+        end: str | np.datetime64 | None = None,
+        *,
+        replicates: int = 1,
+    ) -> pd.DataFrame:
+        """Return what each person does when campaigns are sent by a policy: see `cdpkit.world.play.play`."""
+        return play.play(self, policy, start, end, replicates=replicates)
 
     def p_convert(
         self, as_of: str | np.datetime64, horizon_days: int = 30, *, replicates: int = 64
@@ -187,7 +227,7 @@ def generate(
     end: str = "2026-07-01",
     *,
     changes: dict[str, dict] | None = None,
-    chunk_size: int = 20_000,
+    chunk_size: int = 10_000,
 ) -> World:
     """Return a world of `n_persons`.
 
@@ -211,8 +251,8 @@ def generate(
     Examples
     --------
     >>> world = generate(60, seed=1, start="2026-01-01", end="2026-03-01")
-    >>> sorted(world.raw)[:4]
-    ['calls', 'crm_consents', 'crm_contacts', 'email_log']
+    >>> {"crm_contacts", "web_events", "shop_orders"} <= set(world.raw)
+    True
     """
     return World(Plan(n_persons, seed, preset, start, end, changes), chunk_size)
 

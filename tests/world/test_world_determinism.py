@@ -55,7 +55,7 @@ def test_truth_must_lie_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ({"preset": "travel"}, "retail"),
+        ({"preset": "moon"}, "retail"),
         ({"n_persons": 0}, "n_persons"),
         ({"end": "2020-01-01"}, "after"),
         ({"changes": {"quality": {"sparkle": 1}}}, "sparkle"),
