@@ -1,21 +1,29 @@
 """One customer reference: who is who, why, since when, and under which id."""
 
 from cdpkit.identity.claim import Previous
+from cdpkit.identity.decisions import decide, link_decisions, unmerge
+from cdpkit.identity.explain import Explanation
 from cdpkit.identity.hygiene import Hygiene, IdentifierType
 from cdpkit.identity.metrics import agreement
 from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
+from cdpkit.identity.scoring import ScoringModel
 from cdpkit.identity.tables import previous, records, store
 
 __all__ = [
+    "Explanation",
     "Hygiene",
     "IdentifierType",
     "Previous",
     "Resolution",
+    "ScoringModel",
     "agreement",
     "audit",
+    "decide",
+    "link_decisions",
     "previous",
     "records",
     "resolve",
     "store",
+    "unmerge",
 ]

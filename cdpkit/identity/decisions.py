@@ -2,16 +2,122 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
+from cdpkit import decisions as inbox
 from cdpkit.errors import FaultsError
 from cdpkit.identity.evidence import microseconds
+
+if TYPE_CHECKING:
+    from cdpkit.engine import Engine
+    from cdpkit.workspace import Workspace
 
 #: Strength of a person's decision, above any evidence.
 DECISION_WEIGHT = 100.0
 _COLUMNS = ("kind", "left_source", "left_record_id", "right_source", "right_record_id", "decided_at")
 _KINDS = ("must_link", "cannot_link")
+#: Kind of these decisions in the inbox.
+_INBOX = "link"
+
+
+def decide(
+    workspace: Workspace,
+    kind: str,
+    left: tuple[str, str],
+    right: tuple[str, str],
+    *,
+    author: str,
+    decided_at: datetime,
+    reason: str = "",
+) -> inbox.Decision:
+    """Drop in the inbox that two records are one person, or are not; the next run takes it in.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Whose inbox.
+    kind : str
+        ``must_link`` or ``cannot_link``.
+    left, right : (str, str)
+        Source and record id.
+    author, reason : str
+        Who decided, and why.
+    decided_at : datetime
+        UTC when it has no zone.
+
+    Raises
+    ------
+    FaultsError
+        When the kind is neither, or words are missing.
+    """
+    if kind not in _KINDS:
+        raise FaultsError("a decision on two records", [f"`kind` must be {' or '.join(_KINDS)}; got another"])
+    content = {
+        "kind": kind,
+        "left_source": left[0],
+        "left_record_id": left[1],
+        "right_source": right[0],
+        "right_record_id": right[1],
+    }
+    return inbox.record(
+        workspace,
+        kind=_INBOX,
+        subject="identity",
+        content=content,
+        author=author,
+        decided_at=decided_at,
+        reason=reason,
+    )
+
+
+def unmerge(
+    workspace: Workspace,
+    left: tuple[str, str],
+    right: tuple[str, str],
+    *,
+    author: str,
+    decided_at: datetime,
+    reason: str = "",
+) -> inbox.Decision:
+    """Decide that two records are two persons: a ``cannot_link`` that holds in every later run.
+
+    Parameters
+    ----------
+    workspace, left, right, author, decided_at, reason
+        See `decide`.
+    """
+    return decide(workspace, "cannot_link", left, right, author=author, decided_at=decided_at, reason=reason)
+
+
+def link_decisions(engine: Engine) -> pd.DataFrame:
+    """Read what people decided of pairs of records, for `resolve` to follow.
+
+    Parameters
+    ----------
+    engine : Engine
+        Reads the table ``decisions``.
+
+    Returns
+    -------
+    DataFrame
+        ``kind, left_source, left_record_id, right_source, right_record_id, decided_at``; decisions of
+        another form are passed over.
+    """
+    rows = engine.query(
+        "SELECT content, event_time FROM decisions WHERE kind = 'link' ORDER BY event_time, decision_id"
+    ).to_pandas()
+    made = [
+        json.loads(content) | {"decided_at": at}
+        for content, at in zip(rows["content"], rows["event_time"], strict=True)
+    ]
+    kept = [row for row in made if set(_COLUMNS) <= set(row) and row["kind"] in _KINDS]
+    out = pd.DataFrame(kept, columns=list(_COLUMNS))
+    return out.astype(dict.fromkeys(_COLUMNS[:-1], "str") | {"decided_at": "datetime64[us]"})
 
 
 def decided(

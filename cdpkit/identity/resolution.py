@@ -14,9 +14,12 @@ from cdpkit.identity.claim import Previous
 from cdpkit.identity.cluster import Traits, cluster
 from cdpkit.identity.decisions import decided
 from cdpkit.identity.evidence import Evidence, timestamps
+from cdpkit.identity.explain import Explanation, explain
 from cdpkit.identity.golden import golden
 from cdpkit.identity.hygiene import Hygiene
 from cdpkit.identity.links import chain, exact, name_order
+from cdpkit.identity.scored import Scored, scored
+from cdpkit.identity.scoring import ScoringModel
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Resolution:
         of its row with ``known_from < t <= known_to`` (a missing ``known_to`` has no end).
     links : DataFrame
         ``left_source, left_record_id, right_source, right_record_id, rule, id_type, weight`` (log2
-        odds), ``state`` (used, redundant or refused), ``refused_by, known_at, run_id``.
+        odds), ``state`` (used, redundant or refused), ``refused_by, evidence`` (what each comparison of
+        a scored pair said, without any value), ``known_at, run_id``.
     persons : DataFrame
         ``person_id, known_at, n_nodes, n_sources``, as known now.
     golden : DataFrame
@@ -46,6 +50,8 @@ class Resolution:
         the store keeps keyed digests of those that may not link.
     nodes : DataFrame
         ``source, record_id`` (and ``node_id`` when the records had one), one row a record.
+    scoring : Scored or None
+        How pairs were scored; None when only exact keys were used.
     """
 
     run_id: str
@@ -57,6 +63,7 @@ class Resolution:
     aliases: pd.DataFrame
     identifier_status: pd.DataFrame
     nodes: pd.DataFrame = field(repr=False)
+    scoring: Scored | None = field(repr=False, default=None)
 
     def as_of(self, t: object = None) -> pd.DataFrame:
         """Return ``source, record_id, person_id`` as known just before `t`, or now.
@@ -74,6 +81,16 @@ class Resolution:
             held = (rows["known_from"] < stamp) & (rows["known_to"].isna() | (rows["known_to"] >= stamp))
         return rows.loc[held, ["source", "record_id", "person_id"]].reset_index(drop=True)
 
+    def explain(self, source_a: str, record_a: str, source_b: str, record_b: str) -> Explanation:
+        """Return why two records are one person, or what was refused between them.
+
+        Raises
+        ------
+        CdpkitError
+            When a record was not resolved.
+        """
+        return explain(self.as_of(), self.links, (source_a, record_a), (source_b, record_b))
+
 
 def resolve(
     records: pd.DataFrame,
@@ -85,6 +102,7 @@ def resolve(
     survivorship: Mapping[str, str] | None = None,
     source_priority: Sequence[str] = (),
     region: str = "FR",
+    scoring: ScoringModel | bool | None = None,
 ) -> Resolution:
     """Find the persons behind records.
 
@@ -112,6 +130,9 @@ def resolve(
         Sources that win in the golden record, best first.
     region : str
         ISO country of phone numbers without a prefix, where the record names none.
+    scoring : ScoringModel or bool, optional
+        A model of an earlier run to score pairs by, or whether to learn one from these records. By
+        default pairs are scored where Splink is installed and the records carry enough to compare.
 
     Returns
     -------
@@ -123,11 +144,14 @@ def resolve(
         When records lack ``source`` or ``record_id``.
     FaultsError
         When the decisions frame cannot be read.
+    CdpkitError
+        When `scoring` is true and pairs cannot be scored.
 
     Notes
     -----
-    Exact links only, strongest first, refused when they would put two first names or two birth dates
-    in one person. The partition depends on nothing but the set of rows: not on their order.
+    Exact links come first, strongest first, refused when they would put two first names or two birth
+    dates in one person. One representative of each person so found is then compared with the others:
+    see `cdpkit.identity.scored`. The partition depends on nothing but the set of rows: not on their order.
 
     Examples
     --------
@@ -158,7 +182,8 @@ def resolve(
     links = pd.concat([chain(members, name_order(evidence, members)), must], ignore_index=True)
     links = _strongest_first(links, evidence)
     labels, links["state"], links["refused_by"] = cluster(len(nodes), links, _traits(evidence), apart)
-    links = _completed(links, members, history.anchors(stays, members), labels)
+    more, labels, how = scored(evidence, status, labels, apart, scoring)
+    links = _completed(_merged(links, more, labels), members, history.anchors(stays, members), labels)
 
     accepted = links[links["state"] != "refused"]
     claimed = ids.claim(labels, strength, held)
@@ -185,6 +210,7 @@ def resolve(
         aliases=aliases,
         identifier_status=status,
         nodes=nodes[[c for c in ("source", "record_id", "node_id") if c in nodes]],
+        scoring=how,
     )
 
 
@@ -211,6 +237,19 @@ def _strongest_first(links: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
     links["forced"] = (links["rule"] == "decision").to_numpy(bool)
     order = ["forced", "strength", "rule", "left", "right"]
     return links.sort_values(order, ascending=[False, False, True, True, True], ignore_index=True)
+
+
+def _merged(links: pd.DataFrame, more: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
+    """Put exact and scored links together; what one kind refused, the other may have joined."""
+    links = links.assign(evidence=None)
+    if more.empty:
+        return links
+    out = pd.concat([links, more], ignore_index=True)
+    one = labels[out["left"].to_numpy(int)] == labels[out["right"].to_numpy(int)]
+    late = (out["state"] == "refused").to_numpy() & one
+    return out.assign(
+        state=out["state"].mask(late, "redundant"), refused_by=out["refused_by"].mask(late, None)
+    )
 
 
 def _traits(evidence: Evidence) -> Traits:
@@ -278,6 +317,9 @@ def _membership(timeline: pd.DataFrame, names: pd.Series, nodes: pd.DataFrame) -
     ).astype({"source": "str", "record_id": "str", "person_id": "str"})
 
 
+_SAID = ("rule", "id_type", "weight", "state", "refused_by", "evidence")
+
+
 def _link_table(links: pd.DataFrame, nodes: pd.DataFrame, run_id: str) -> pd.DataFrame:
     """Return the links in the words of the records."""
     source, record = nodes["source"].to_numpy(dtype=object), nodes["record_id"].to_numpy(dtype=object)
@@ -288,7 +330,10 @@ def _link_table(links: pd.DataFrame, nodes: pd.DataFrame, run_id: str) -> pd.Dat
             "left_record_id": record[left],
             "right_source": source[right],
             "right_record_id": record[right],
-            **{c: links[c].to_numpy() for c in ("rule", "id_type", "weight", "state", "refused_by")},
+            **{
+                c: links[c].to_numpy()
+                for c in ("rule", "id_type", "weight", "state", "refused_by", "evidence")
+            },
             "known_at": timestamps(links["known_at"].to_numpy()),
             "run_id": run_id,
         }

@@ -202,6 +202,7 @@ def frames(resolution: Resolution, key: bytes) -> dict[str, pd.DataFrame]:
                 "weight",
                 "state",
                 "refused_by",
+                "evidence",
                 "known_at",
                 "run_id",
             ]

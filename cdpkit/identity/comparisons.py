@@ -1,0 +1,271 @@
+"""What is compared of two records, and in which degrees of agreement: Splink settings as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cdpkit.identity.evidence import Evidence
+from cdpkit.identity.normalise import email_alias_key
+
+#: Attributes that two records are compared on, in the order of the model.
+FIELDS = (
+    "first_name",
+    "last_name",
+    "birth_date",
+    "national_id",
+    "email",
+    "phone",
+    "street",
+    "postcode",
+    "city",
+)
+#: What is a person's own: the rest, a household shares.
+OWN = ("first_name", "birth_date", "national_id")
+#: An attribute on fewer records than this share, or this constant, teaches nothing.
+MIN_FILLED = 0.02
+#: Values whose frequency counts: agreeing on a rare name says more than on a usual one. None identifies.
+FREQUENCIES = ("first_name", "last_name", "birth_date", "postcode", "city")
+
+_SWAPPED = (
+    "jaro_winkler_similarity(first_name_l, last_name_r) >= 0.88"
+    " AND jaro_winkler_similarity(last_name_l, first_name_r) >= 0.88"
+)
+
+
+@dataclass(frozen=True)
+class Representatives:
+    """One comparable record for each group of nodes.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        One row a group and a column for each of `FIELDS` that the records carry; blocked and invalid
+        values are missing.
+    node : ndarray of int
+        The node of each group that carries most of these values, the first of equals; -1 without any.
+    known_at : ndarray of int
+        When the last of these values became known, in microseconds.
+    """
+
+    frame: pd.DataFrame
+    node: np.ndarray
+    known_at: np.ndarray
+
+
+def representatives(
+    evidence: Evidence, of_node: np.ndarray, n: int, shared: Mapping[str, np.ndarray]
+) -> Representatives:
+    """Choose the most frequent, then latest, value of each field of each group of nodes.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Records as nodes and keys.
+    of_node : ndarray of int
+        Group of each node, 0 to `n` - 1; -1 leaves a node out.
+    n : int
+        Number of groups.
+    shared : mapping of str to ndarray of bool
+        By identifier type and code: values carried by too many to say who somebody is.
+    """
+    out: dict[str, np.ndarray] = {}
+    since = np.full(n, np.iinfo(np.int64).min, dtype=np.int64)
+    carried = np.zeros(len(of_node), dtype=np.int64)
+    for name in FIELDS:
+        if name not in evidence.keys:
+            continue
+        seen = evidence.seen(name)
+        kept = evidence.good(name)[seen["code"].to_numpy()] & (of_node[seen["node"].to_numpy()] >= 0)
+        if name in shared:
+            kept &= ~shared[name][seen["code"].to_numpy()]
+        node, code = seen["node"].to_numpy()[kept], seen["code"].to_numpy()[kept]
+        chosen, known = _best(of_node[node], code, seen[kept], n)
+        np.maximum(since, known, out=since)
+        carried[node[code == chosen[of_node[node]]]] += 1
+        text = evidence.keys[name].categories.to_numpy(dtype=object)
+        if name == "email":
+            text = np.array([email_alias_key(value) for value in text], dtype=object)
+        out[name] = np.append(text, np.array([None], dtype=object))[chosen]
+    inside = np.flatnonzero(of_node >= 0)
+    order = inside[np.lexsort((-inside, carried[inside]))]
+    node = np.full(n, -1, dtype=np.int64)
+    node[of_node[order]] = order
+    first = evidence.nodes["known_from"].to_numpy(dtype=np.int64)[node]
+    return Representatives(pd.DataFrame(out, index=range(n), dtype=object), node, np.maximum(since, first))
+
+
+def _best(group: np.ndarray, code: np.ndarray, seen: pd.DataFrame, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the best code of each group, -1 without any, and when the group first had it."""
+    order = np.lexsort((code, group))
+    group, code = group[order], code[order]
+    new = np.ones(len(code), dtype=bool)
+    new[1:] = (code[1:] != code[:-1]) | (group[1:] != group[:-1])
+    start = np.flatnonzero(new)
+    chosen, known = np.full(n, -1, dtype=np.int64), np.full(n, np.iinfo(np.int64).min, dtype=np.int64)
+    if len(start):
+        count = np.diff(np.append(start, len(code)))
+        last = np.maximum.reduceat(seen["last_at"].to_numpy()[order], start)
+        first = np.minimum.reduceat(seen["known_at"].to_numpy()[order], start)
+        # Written worst first, so that the last write of a group is its best value.
+        best = np.lexsort((-code[start], last, count))
+        chosen[group[start][best]] = code[start][best]
+        known[group[start][best]] = first[best]
+    return chosen, known
+
+
+def usable(frame: pd.DataFrame) -> list[str]:
+    """Return the fields that enough records carry, with more than one value."""
+    enough = max(2, MIN_FILLED * len(frame))
+    return [str(name) for name in frame if frame[name].count() >= enough and frame[name].nunique() > 1]
+
+
+def _level(condition: str, label: str, frequency: str | None = None) -> dict:
+    out: dict = {"sql_condition": condition, "label_for_charts": label}
+    if frequency is not None:
+        out |= {"tf_adjustment_column": frequency, "tf_adjustment_weight": 1.0}
+    return out
+
+
+def _null(condition: str) -> dict:
+    return {"sql_condition": condition, "label_for_charts": "missing", "is_null_level": True}
+
+
+def _missing(name: str) -> str:
+    return f"{name}_l IS NULL OR {name}_r IS NULL"
+
+
+def _name(name: str, both: bool) -> list[dict]:
+    """Return the levels of a first or last name."""
+    swapped = [_level(_SWAPPED, "names swapped")] if both else []
+    short = (
+        f"((length({name}_l) = 1 OR length({name}_r) = 1) AND {name}_l[1] = {name}_r[1])"
+        f" OR (length({name}_l) > 2 AND starts_with({name}_r, {name}_l))"
+        f" OR (length({name}_r) > 2 AND starts_with({name}_l, {name}_r))"
+    )
+    return [
+        _null(_missing(name)),
+        _level(f"{name}_l = {name}_r", "equal", name),
+        *swapped,
+        _level(
+            f"damerau_levenshtein({name}_l, {name}_r) <= 1 AND length({name}_l) > 2"
+            f" OR jaro_winkler_similarity({name}_l, {name}_r) >= 0.92",
+            "one slip",
+        ),
+        _level(short, "shortened"),
+        _level(f"jaro_winkler_similarity({name}_l, {name}_r) >= 0.8", "alike"),
+        _level("ELSE", "different"),
+    ]
+
+
+def _birth_date() -> list[dict]:
+    a, b = "birth_date_l", "birth_date_r"
+    swapped = f"({a}[1:4] = {b}[1:4] AND {a}[6:7] = {b}[9:10] AND {a}[9:10] = {b}[6:7])"
+    year = f"({a}[1:4] = {b}[1:4] AND ({a}[6:10] = '01-01' OR {b}[6:10] = '01-01'))"
+    days = f"abs(date_diff('day', try_cast({a} AS DATE), try_cast({b} AS DATE)))"
+    return [
+        _null(_missing("birth_date")),
+        _level(f"{a} = {b}", "equal", "birth_date"),
+        _level(f"damerau_levenshtein({a}, {b}) <= 1 OR {swapped}", "one slip"),
+        _level(year, "only the year known"),
+        _level(f"damerau_levenshtein({a}, {b}) <= 2 OR {days} <= 31", "two slips or a month apart"),
+        _level(f"{days} <= 366", "a year apart"),
+        _level(f"{days} <= 3653", "ten years apart"),
+        _level("ELSE", "different"),
+    ]
+
+
+def _email() -> list[dict]:
+    a, b = "split_part(email_l, '@', 1)", "split_part(email_r, '@', 1)"
+    return [
+        _null(_missing("email")),
+        _level("email_l = email_r", "equal"),
+        _level(f"damerau_levenshtein(email_l, email_r) <= 2 OR {a} = {b}", "two slips or another domain"),
+        _level(f"jaro_winkler_similarity({a}, {b}) >= 0.88", "alike"),
+        _level("ELSE", "different"),
+    ]
+
+
+def _number(name: str) -> list[dict]:
+    return [
+        _null(_missing(name)),
+        _level(f"{name}_l = {name}_r", "equal"),
+        _level(f"damerau_levenshtein({name}_l, {name}_r) <= 1", "one slip"),
+        _level(f"damerau_levenshtein({name}_l, {name}_r) <= 2", "two slips"),
+        _level("ELSE", "different"),
+    ]
+
+
+def _street() -> list[dict]:
+    return [
+        _null(_missing("street")),
+        _level("street_l = street_r", "equal"),
+        _level("jaro_winkler_similarity(street_l, street_r) >= 0.92", "one slip"),
+        _level("jaro_winkler_similarity(street_l, street_r) >= 0.8", "alike"),
+        _level("ELSE", "different"),
+    ]
+
+
+def _city() -> list[dict]:
+    return [
+        _null(_missing("city")),
+        _level("city_l = city_r", "equal", "city"),
+        _level(
+            "damerau_levenshtein(city_l, city_r) <= 2 AND length(city_l) > 4"
+            " OR jaro_winkler_similarity(city_l, city_r) >= 0.9",
+            "two slips",
+        ),
+        _level("ELSE", "different"),
+    ]
+
+
+def _postcode() -> list[dict]:
+    return [
+        _null(_missing("postcode")),
+        _level("postcode_l = postcode_r", "equal", "postcode"),
+        _level("damerau_levenshtein(postcode_l, postcode_r) <= 1", "one slip"),
+        _level("ELSE", "different"),
+    ]
+
+
+def _place() -> list[dict]:
+    """Return the levels of postcode and city together: they say one thing, which must count once."""
+    near = "damerau_levenshtein(city_l, city_r) <= 2 OR jaro_winkler_similarity(city_l, city_r) >= 0.9"
+    slip = "damerau_levenshtein(postcode_l, postcode_r) <= 1"
+    return [
+        _null(f"({_missing('postcode')}) AND ({_missing('city')})"),
+        _level("postcode_l = postcode_r AND city_l = city_r", "equal", "city"),
+        _level("postcode_l = postcode_r", "equal postcodes", "postcode"),
+        _level("city_l = city_r", "equal cities", "city"),
+        _level(f"({slip}) AND ({near})", "slips in both"),
+        _level(f"({slip}) OR ({near})", "slips"),
+        _level("ELSE", "different"),
+    ]
+
+
+def comparisons(fields: list[str]) -> list[dict]:
+    """Return the comparisons of a model on some fields, as Splink writes them."""
+    both = {"first_name", "last_name"} <= set(fields)
+    levels = {
+        "first_name": lambda: _name("first_name", both),
+        "last_name": lambda: _name("last_name", both),
+        "birth_date": _birth_date,
+        "national_id": lambda: _number("national_id"),
+        "email": _email,
+        "phone": lambda: _number("phone"),
+        "street": _street,
+        "postcode": _postcode,
+        "city": _city,
+    }
+    out = []
+    place = {"postcode", "city"} <= set(fields)
+    for name in fields:
+        if place and name in ("postcode", "city"):
+            continue
+        out.append({"output_column_name": name, "comparison_levels": levels[name]()})
+    if place:
+        out.append({"output_column_name": "place", "comparison_levels": _place()})
+    return out

@@ -1,0 +1,147 @@
+"""Scored links: one representative record for each person the exact keys found, compared with the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cdpkit.errors import CdpkitError
+from cdpkit.identity import scoring
+from cdpkit.identity.blocking import blocks
+from cdpkit.identity.comparisons import representatives
+from cdpkit.identity.evidence import Evidence
+from cdpkit.identity.groups import agglomerate
+from cdpkit.identity.posterior import odds
+from cdpkit.identity.scoring import ScoringModel
+
+RULE = "scored"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How pairs were scored.
+
+    Attributes
+    ----------
+    model : ScoringModel
+        Learned in this run or given; `save` it to score later runs alike.
+    blocks : DataFrame
+        ``rule, n_blocks, n_pairs, blocks_left_out, pairs_left_out``: what was compared and what not.
+    totals : dict
+        ``representatives``, ``pairs`` scored, and expected pairs of ``persons`` and of ``households``.
+    """
+
+    model: ScoringModel
+    blocks: pd.DataFrame
+    totals: Mapping[str, float]
+
+
+def scored(
+    evidence: Evidence,
+    status: pd.DataFrame,
+    labels: np.ndarray,
+    apart: list[tuple[int, int]],
+    given: ScoringModel | bool | None,
+) -> tuple[pd.DataFrame, np.ndarray, Scored | None]:
+    """Link the persons that exact keys left apart and that are more likely one than not.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        Records as nodes and keys.
+    status : DataFrame
+        Status of each identifier value.
+    labels : ndarray of int
+        Person of each node by exact keys.
+    apart : list of (int, int)
+        Nodes that a decision keeps apart.
+    given : ScoringModel, bool or None
+        A model; or whether to learn one (None: when it is possible).
+
+    Returns
+    -------
+    (DataFrame, ndarray, Scored or None)
+        Links ``left, right, rule, id_type, weight, known_at, state, refused_by, evidence`` between
+        nodes, the final label of each node, and how it was done.
+
+    Raises
+    ------
+    CdpkitError
+        When scoring is asked for and not possible.
+    """
+    n = len(labels)
+    may = evidence.nodes["may_link"].to_numpy(dtype=bool)
+    if given is False or n == 0:
+        return _NO_LINKS, labels, None
+    shared = _shared(evidence, status)
+    model = given if isinstance(given, ScoringModel) else None
+    if model is None:
+        every = representatives(evidence, np.where(may, np.arange(n), -1), n, shared).frame[may]
+        if not scoring.possible(every):
+            if given is True:
+                raise CdpkitError(
+                    f"scored pairs need Splink, {scoring.MIN_RECORDS} records and {scoring.MIN_FIELDS}"
+                    " comparable attributes, one of them a first name, birth date or national id",
+                    do="Install the extra `workbench`, pass a saved model, or leave `scoring` out",
+                )
+            return _NO_LINKS, labels, None
+        model = scoring.fit(every.reset_index(drop=True))
+    size = np.bincount(labels)
+    found = representatives(evidence, np.where(may, labels, -1), len(size), shared)
+    keyed, report = blocks(found.frame[[name for name in found.frame if name in model.fields]])
+    pairs = scoring.score(model, found.frame, keyed)
+    log2_odds, shares = odds(pairs, len(size))
+    left, right = pairs["left"].to_numpy(np.int64), pairs["right"].to_numpy(np.int64)
+    foes = [(int(labels[a]), int(labels[b])) for a, b in apart]
+    group, state, why = agglomerate(len(size), left, right, log2_odds, size, foes)
+    kept = state != "none"
+    a, b = found.node[left[kept]], found.node[right[kept]]
+    links = pd.DataFrame(
+        {
+            "left": np.minimum(a, b),
+            "right": np.maximum(a, b),
+            "rule": RULE,
+            "id_type": None,
+            "weight": log2_odds[kept],
+            "known_at": np.maximum(found.known_at[left[kept]], found.known_at[right[kept]]),
+            "state": state[kept],
+            "refused_by": why[kept],
+            "evidence": _evidence(model, pairs[kept]),
+        }
+    )
+    totals = {"representatives": len(size), "pairs": len(pairs)} | shares
+    final = pd.factorize(group[labels])[0].astype(np.int64)
+    return links, final, Scored(model, report, totals)
+
+
+def _shared(evidence: Evidence, status: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Tell by identifier type and code which values are shared by too many."""
+    many = status[status["status"] == "shared"]
+    return {
+        str(kind): np.isin(
+            evidence.keys[str(kind)].categories.to_numpy(dtype=object), rows["value"].to_numpy(dtype=object)
+        )
+        for kind, rows in many.groupby("id_type")
+        if kind in evidence.keys
+    }
+
+
+def _evidence(model: ScoringModel, pairs: pd.DataFrame) -> np.ndarray:
+    """Return in words what each comparison said: its level and its part of the log2 odds."""
+    out = np.full(len(pairs), "", dtype=object)
+    for comparison in model.settings["comparisons"]:
+        name = comparison["output_column_name"]
+        labels = [level["label_for_charts"] for level in comparison["comparison_levels"]]
+        # Splink numbers levels from the last (0, different) up; a missing value is -1.
+        words = np.array([*reversed(labels[1:]), labels[0]], dtype=object)[pairs[f"level_{name}"].to_numpy()]
+        said = np.char.mod("%+.1f", pairs[f"says_{name}"].to_numpy(dtype=float)).astype(object)
+        out = out + f"{name} " + words + " " + said + "; "
+    return np.array([text[:-2] for text in out], dtype=object)
+
+
+_NO_LINKS = pd.DataFrame(
+    columns=["left", "right", "rule", "id_type", "weight", "known_at", "state", "refused_by", "evidence"]
+)
