@@ -332,10 +332,9 @@ class Lake:
         return removed
 
     def erase(self, nodes: Iterable[int], id_columns: Iterable[str] = ()) -> Erasure:
-        """Erase some records and all that was derived from their persons, everywhere below the workspace.
+        """Erase some records and all that was derived from their persons, everywhere in the workspace.
 
-        See `cdpkit.lake.erase.erase`, which it calls. Takes the lock, or works under the run's own:
-        what that run has not published yet is undone first.
+        See `cdpkit.lake.erase.erase`. Under a run's lock, what it has not published is undone first.
         """
         from cdpkit.lake.erase import erase
 
@@ -347,7 +346,7 @@ class Lake:
     ) -> Erasure:
         """Erase ``(source, record_id)`` records and, unless `alone`, all others of their persons today.
 
-        See `cdpkit.lake.erase.erase_records`, which it calls under the lock.
+        See `cdpkit.lake.erase.erase_records`, called under the lock.
         """
         from cdpkit.lake.erase import erase_records
 
