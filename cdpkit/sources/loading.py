@@ -110,7 +110,17 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
     _write_files(run, new)
     for contract in bases:
         run.lake.write("source_bases", _bases(contract), replace={"source": contract.source})
-    return LoadReport([*(file.report for file in files), *absent])
+    return LoadReport([*(file.report for file in files), *absent], _unread(Path(path), files))
+
+
+def _unread(path: Path, files: Sequence[_File]) -> tuple[str, ...]:
+    """Name the files of a folder that no contract claims."""
+    read = {file.report.file for file in files}
+    return (
+        tuple(sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in read))
+        if path.is_dir()
+        else ()
+    )
 
 
 def _find(contracts: Sequence[Contract], path: Path) -> tuple[list[_File], list[DatasetReport]]:

@@ -76,6 +76,8 @@ class LoadReport:
     ----------
     datasets : list of DatasetReport
         One a file, and one a dataset without a file.
+    unread : tuple of str
+        Files of the folder that no contract names: nobody has said what they mean.
 
     Examples
     --------
@@ -88,6 +90,7 @@ class LoadReport:
     """
 
     datasets: list[DatasetReport]
+    unread: tuple[str, ...] = ()
 
     @property
     def records_in(self) -> int:
