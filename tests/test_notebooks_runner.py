@@ -23,7 +23,7 @@ from cdpkit.notebooks import checkpoint, report
 from cdpkit.run import Run
 from cdpkit.workspace import Workspace
 
-pytestmark = [pytest.mark.notebook, pytest.mark.xdist_group("runner")]
+pytestmark = pytest.mark.notebook
 
 CANARY = "jean.canari@example.fr, 06 12 34 56 78, FR76 3000 6000 0112 3456 7890 189, Zoé Kanarienvogel"
 PARAMETERS = 'home: str = ""  # workspace\nseed: int = 0  # randomness\npath: str = ""  # file of the source'

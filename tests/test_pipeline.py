@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +23,7 @@ from cdpkit.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 
-pytestmark = [pytest.mark.slow, pytest.mark.notebook, pytest.mark.xdist_group("pipeline")]
+pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 
 
 @pytest.fixture(scope="module")
@@ -156,27 +155,3 @@ def test_running_again_changes_nothing_that_did_not_change(demo: SimpleNamespace
     assert events.to_pandas()["n"].item() == 0
     rescored = engine.query("SELECT person_id, score FROM scores ORDER BY ALL").to_pandas()
     pd.testing.assert_frame_equal(scores, rescored)
-
-
-@pytest.mark.xdist_group("online_retail")  # beside the module's own: it needs nothing of the demo
-def test_a_real_export_goes_the_same_way(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
-    """Online Retail from a raw CSV: all records reconcile, the model stands beside the recency rule."""
-    raw = tmp_path / "online_retail.csv"
-    frame = pd.read_parquet(shared_data("online_retail/online_retail.parquet"))
-    frame.to_csv(raw, index=False, date_format="%Y-%m-%d %H:%M:%S")
-    workspace = Workspace.open(tmp_path).for_source("online_retail")
-    result = notebooks.nightly(workspace, source="online_retail", path=raw)
-    assert result.ok, result.reason
-    engine = DuckDBEngine(workspace.lake())
-    files = engine.query(
-        "SELECT sum(records_in) AS i, sum(good) AS g, sum(quarantined) AS q FROM source_files"
-    )
-    counted = files.to_pandas().iloc[0]
-    assert counted["i"] == 541_909 == counted["g"] + counted["q"]
-    champion = tracking.load("appetence", workspace=workspace).model
-    assert champion.definition["horizon_days"] == 90
-    assert {"baseline", "low", "high"} <= set(pd.DataFrame(champion.card["metrics"]).columns)
-    audience = workspace.lake().page("appetence")["audiences"][0]
-    assert audience["empty"] and audience["candidates"] > 0
-    left_out = {row["reason"]: row["n_out"] for row in audience["waterfall"]}
-    assert left_out["no_consent"] == audience["candidates"]

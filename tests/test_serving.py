@@ -19,8 +19,6 @@ import pytest
 from cdpkit import serving, tracking
 from cdpkit.errors import IntegrityError
 
-pytestmark = pytest.mark.xdist_group("tracking")  # one registered scorer for all
-
 ROOT = Path(__file__).resolve().parents[1]
 WIRE = {"n_orders": "double", "device": "string"}
 

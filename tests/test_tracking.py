@@ -19,8 +19,6 @@ from cdpkit.errors import CdpkitError, IntegrityError
 from cdpkit.tracking import promotion, registry
 from cdpkit.tracking import store as stores
 
-pytestmark = pytest.mark.xdist_group("tracking")  # one migrated store
-
 X = pd.DataFrame({"n_orders": [1.0, 2.0], "device": ["mobile", None]})
 
 

@@ -14,7 +14,7 @@ import pytest
 from cdpkit.ui import formats
 from cdpkit.ui.pages import appetence
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.xdist_group("ui")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TOKEN = "a-token-for-tests-only"
 #: Milliseconds a step may take: machines that test are busy. How fast pages are is a benchmark's to say.

@@ -17,8 +17,6 @@ from cdpkit.errors import CdpkitError, ConsentError, IntegrityError
 from cdpkit.ui import links
 from cdpkit.workspace import Workspace
 
-pytestmark = pytest.mark.xdist_group("ui")  # one server for all
-
 TOKEN = "a-token-for-tests-only"
 ROUTES = [
     "/",
