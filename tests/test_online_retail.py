@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from cdpkit import notebooks, tracking
+from cdpkit import tracking
 from cdpkit.engine import DuckDBEngine
 from cdpkit.workspace import Workspace
 
@@ -20,9 +23,11 @@ def test_a_real_export_goes_the_same_way(shared_data: Callable[[str], Path], tmp
     raw = tmp_path / "online_retail.csv"
     frame = pd.read_parquet(shared_data("online_retail/online_retail.parquet"))
     frame.to_csv(raw, index=False, date_format="%Y-%m-%d %H:%M:%S")
+    command = [sys.executable, "-m", "cdpkit.cli", "run", "nightly", "--source", "online_retail"]
+    home = os.environ | {"CDPKIT_HOME": str(tmp_path)}
+    done = subprocess.run([*command, "--path", str(raw)], capture_output=True, text=True, env=home)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     workspace = Workspace.open(tmp_path).for_source("online_retail")
-    result = notebooks.nightly(workspace, source="online_retail", path=raw)
-    assert result.ok, result.reason
     engine = DuckDBEngine(workspace.lake())
     files = engine.query(
         "SELECT sum(records_in) AS i, sum(good) AS g, sum(quarantined) AS q FROM source_files"

@@ -15,9 +15,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from cdpkit import notebooks, tracking, world
+from cdpkit import consent, notebooks, tracking
+from cdpkit.definitions import HotProspectDefinition
 from cdpkit.engine import DuckDBEngine
 from cdpkit.lake.suppression import normal
+from cdpkit.notebooks import report
 from cdpkit.schema import TABLES
 from cdpkit.workspace import Workspace
 
@@ -28,19 +30,21 @@ pytestmark = [pytest.mark.slow, pytest.mark.notebook]
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A small world through the night, once for this module."""
+    """The demo's own command on a small world, once for this module."""
     home = tmp_path_factory.mktemp("Données clients")
+    command = [sys.executable, "-m", "cdpkit.cli", "demo", "--persons", "1500", "--seed", "1", "--no-serve"]
+    done = subprocess.run([*command, "--home", str(home)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     workspace = Workspace.open(home)
-    world.generate(1500, seed=1).write(workspace.raw, workspace.truth)
-    result = notebooks.nightly(workspace, source="world", path=workspace.raw)
-    assert result.ok, result.reason
-    return SimpleNamespace(workspace=workspace, result=result, engine=DuckDBEngine(workspace.lake()))
+    night = report.read(workspace.outputs / "r000001")
+    assert night is not None and "Published s000001" in done.stdout
+    return SimpleNamespace(workspace=workspace, night=night, engine=DuckDBEngine(workspace.lake()))
 
 
 @pytest.mark.req("GOV-04")
 def test_one_command_goes_from_raw_files_to_page_and_export(demo: SimpleNamespace) -> None:
     """Every step signs, one snapshot is published, with the page and the audience file it names."""
-    assert [verdict.status for verdict in demo.result.verdicts] == ["ok"] * 5
+    assert [step["status"] for step in demo.night["steps"]] == ["ok"] * 5
     page = demo.workspace.lake().page("appetence")
     assert {tier["tier"] for tier in page["tiers"]} == {"hot", "warm", "cold"}
     folder = demo.workspace.exports / page["audiences"][0]["export"]
@@ -74,7 +78,7 @@ def test_each_model_has_its_card_and_each_step_its_executed_notebook(demo: Simpl
     """The card is stored with the model; executed notebooks and the report lie in the run's folder."""
     champion = tracking.load("appetence", workspace=demo.workspace).model
     assert champion.card["verdict"]["sentence"]["fr"] and champion.card["metrics"]
-    folder = demo.workspace.outputs / demo.result.run_id
+    folder = demo.workspace.outputs / demo.night["run_id"]
     assert {path.stem for path in folder.glob("*.ipynb")} == {
         "00_load",
         "10_identity",
@@ -85,17 +89,31 @@ def test_each_model_has_its_card_and_each_step_its_executed_notebook(demo: Simpl
     assert (folder / "report.html").exists()
 
 
+@pytest.mark.req("MOD-02")
+def test_the_definition_is_stored_with_the_model(demo: SimpleNamespace) -> None:
+    """What the champion calls hot can be read back from the registry, and is what the page says."""
+    champion = tracking.load("appetence", workspace=demo.workspace).model
+    hot = HotProspectDefinition.from_dict(champion.definition)
+    assert hot.to_dict() == champion.definition and hot.horizon_days == 30
+    assert demo.workspace.lake().page("appetence")["definition"]["fr"] == hot.sentence("fr")
+
+
 def test_the_waterfall_adds_up_and_only_the_consenting_are_kept(demo: SimpleNamespace) -> None:
-    """Candidates = kept + left out; each kept person has a grant that no later denial takes back."""
+    """The manifest's steps, the file and the lake tell one story; whoever is kept has a grant today."""
+    exported = demo.workspace.lake().page("appetence")["audiences"][0]["export"]
+    manifest = json.loads((demo.workspace.exports / exported / "manifest.json").read_text(encoding="utf-8"))
     found = demo.engine.query("SELECT included, excluded_by, person_id FROM audiences").to_pandas()
-    assert (found["included"] == found["excluded_by"].isna()).all()
+    hot = demo.engine.query("SELECT person_id FROM scores WHERE tier = 'hot'").to_pandas()["person_id"]
+    assert set(found["person_id"]) == set(hot) and manifest["counts"]["candidates"] == len(hot)
+    left = len(hot)
+    for step in manifest["waterfall"][1:]:
+        assert step["n_out"] == (found["excluded_by"] == step["reason"]).sum()
+        left -= step["n_out"]
+        assert step["n_left"] == left
     kept = set(found.loc[found["included"].astype(bool), "person_id"])
-    last = demo.engine.query("""
-        SELECT m.person_id, arg_max(c.status, c.event_time) AS status
-        FROM consents c JOIN membership m ON m.node_id = c.node_id AND m.known_to IS NULL
-        WHERE c.purpose = 'activation' AND c.channel IN ('email', '*') GROUP BY ALL
-    """).to_pandas()
-    assert kept and kept <= set(last.loc[last["status"] == "granted", "person_id"])
+    assert len(kept) == left == manifest["counts"]["included"] > 0
+    granted = consent.permitted_persons(demo.engine, "activation", channel="email")
+    assert kept <= set(granted["person_id"])
 
 
 def test_no_personal_data_in_outputs_pages_or_registry(demo: SimpleNamespace) -> None:
@@ -155,3 +173,17 @@ def test_running_again_changes_nothing_that_did_not_change(demo: SimpleNamespace
     assert events.to_pandas()["n"].item() == 0
     rescored = engine.query("SELECT person_id, score FROM scores ORDER BY ALL").to_pandas()
     pd.testing.assert_frame_equal(scores, rescored)
+
+
+@pytest.mark.req("MEA-13")
+def test_the_template_runs_and_plain_papermill_does_too(demo: SimpleNamespace) -> None:
+    """The notebook new ones start from runs under the runner, and by papermill alone."""
+    verdict = notebooks.run("template", {}, demo.workspace)
+    assert verdict.status == "skipped" and "template" in verdict.reason
+    output = demo.workspace.home / "template.ipynb"
+    command = [sys.executable, "-m", "papermill", str(ROOT / "notebooks" / "99_template.ipynb"), str(output)]
+    done = subprocess.run(
+        [*command, "-p", "home", str(demo.workspace.home), "-k", "python3"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "output_type" in output.read_text(encoding="utf-8")
