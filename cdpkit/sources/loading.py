@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import ContractError, FaultsError
+from cdpkit.lake.files import digest
 from cdpkit.schema import TABLES
 from cdpkit.sources import nodes
 from cdpkit.sources.contract import Contract, Dataset
 from cdpkit.sources.expression import LINE, RECORD
 from cdpkit.sources.quarantine import judge
-from cdpkit.sources.reader import Staged, digest, stage
+from cdpkit.sources.reader import Staged, stage
 from cdpkit.sources.registry import contracts_of
 from cdpkit.sources.report import DatasetReport, LoadReport
 from cdpkit.sources.rows import Merged, Part, merge

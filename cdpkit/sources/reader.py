@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 
 from cdpkit.errors import ContractError
-from cdpkit.lake.files import digest as digest
 from cdpkit.sources.expression import LINE
 from cdpkit.sources.scan import Block, Layout, scan
 
