@@ -88,6 +88,7 @@ def test_the_readme_quotes_the_identity_figures() -> None:
     """Each row of the README's identity table is the results file's."""
     results = json.loads(_text("tests/benchmarks/results/identity.json"))["results"]
     rows = [line for line in _text("README.md").splitlines() if line.count("|") == 7]
+    assert len(rows) == len(results) + 2, "every measured set is quoted"
     for line in rows[2:]:
         name, b3, pairs = (part.strip() for part in line.split("|")[1:4])
         assert (b3, pairs) == tuple(f"{results[name]['ours'][m]:.4f}" for m in ("b3_f1", "pair_f1")), name

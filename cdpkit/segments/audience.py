@@ -13,6 +13,7 @@ from sqlglot import exp
 
 from cdpkit import consent
 from cdpkit.errors import CdpkitError, NotEnoughDataError
+from cdpkit.identity.hashing import identifier_hash
 from cdpkit.schema import TABLES
 
 if TYPE_CHECKING:
@@ -160,6 +161,10 @@ def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> Audienc
     found = engine.query(_candidates(audience, as_of)).to_pandas()
     facts = engine.query(_contact_facts(audience, as_of)).to_pandas().set_index("person_id")
     granted = consent.permitted_persons(engine, "activation", channel=audience.channel)
+    facts["address"] = [
+        None if pd.isna(value) else identifier_hash(ADDRESSES[audience.channel], value, "google")
+        for value in facts["address"]
+    ]
     facts["granted"] = facts.index.isin(granted["person_id"])
     refused = set(facts.loc[facts["decided"] & ~facts["granted"], "address"].dropna())
     facts = facts.reindex(found["person_id"])
@@ -242,7 +247,7 @@ def _contact_facts(audience: Audience, as_of: pd.Timestamp) -> str:
       FROM consents JOIN member USING (node_id)
       WHERE purpose = 'activation' AND channel IN ({channel}, '*') GROUP BY person_id
     ), addressed AS (
-      SELECT person_id, lower(trim(value)) AS address FROM golden
+      SELECT person_id, value AS address FROM golden
       WHERE attribute = '{ADDRESSES[audience.channel]}'
     )
     SELECT person_id, address,

@@ -9,39 +9,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 from sqlglot import exp
 
+from cdpkit.identity.hashing import identifier_hash
 from cdpkit.segments.audience import ADDRESSES, AudienceResult
 
 if TYPE_CHECKING:
     from cdpkit.run import Run
 
 
-def hashed_email(address: str) -> str:
-    """Return the SHA-256 of a trimmed, lower-cased address, in hexadecimal.
-
-    This is the form that advertising platforms ask for. It hides the address from a reader, not from
-    someone who tries addresses: treat the file as personal data.
-
-    Examples
-    --------
-    >>> hashed_email(" USER@example.com ")
-    'b4c9a289323b21a01c3e940f150eb9b8c542587f1abfd8f0e1cc1ffc5e475514'
-    """
-    return hashlib.sha256(address.strip().lower().encode()).hexdigest()
-
-
-def hashed_phone(number: str) -> str:
-    """Return the SHA-256 of a number in international form, its digits behind a plus.
-
-    Examples
-    --------
-    >>> hashed_phone("+33 6 12 34 56 78") == hashed_phone("+33612345678")
-    True
-    """
-    digits = "".join(sign for sign in number if sign.isdigit())
-    return hashlib.sha256(f"+{digits}".encode()).hexdigest()
-
-
-def export(run: Run, result: AudienceResult, *, destination: str) -> dict:
+def export(run: Run, result: AudienceResult, *, destination: str, scheme: str = "google") -> dict:
     """Write an audience's file and manifest, and log who was handed over.
 
     The files lie under the activation's id, which the published page names: what a run that failed
@@ -55,6 +30,9 @@ def export(run: Run, result: AudienceResult, *, destination: str) -> dict:
         The audience, its candidates and its waterfall.
     destination : str
         Who receives the file; part of the manifest and of the log.
+    scheme : str
+        How this destination wants addresses hashed; see `cdpkit.identity.hashing`. A hash hides an
+        address from a reader, not from someone who tries addresses: the file is personal data.
 
     Returns
     -------
@@ -67,10 +45,9 @@ def export(run: Run, result: AudienceResult, *, destination: str) -> dict:
     scores = run.engine().query(_file_query(audience.model, attribute, result.as_of)).to_pandas()
     rows = kept[["person_id"]].merge(scores, on="person_id", how="left")
     key = f"{attribute}_sha256"
-    hashed = {"email": hashed_email, "phone": hashed_phone}[attribute]
     file = pd.DataFrame(
         {
-            key: [hashed(address) for address in rows["address"]],
+            key: [identifier_hash(attribute, value, scheme) for value in rows["address"]],
             "tier": rows["tier"],
             "decile": rows["decile"],
         }
@@ -85,6 +62,7 @@ def export(run: Run, result: AudienceResult, *, destination: str) -> dict:
         "purposes": ["activation"],
         "channel": audience.channel,
         "destination": destination,
+        "scheme": scheme,
         "columns": list(file.columns),
         "rule": {"model": audience.model, "where": audience.where, "quiet_days": audience.quiet_days},
         "counts": {

@@ -156,3 +156,13 @@ def test_a_rule_that_is_not_a_comparison_of_scores_is_refused(where: str) -> Non
     """Rules are parsed: no query, no function, no other column."""
     with pytest.raises(CdpkitError):
         Audience("x", "appetence", where)
+
+
+def test_an_address_that_is_none_is_no_address() -> None:
+    """A value that no destination could take leaves with its reason, not with an empty key."""
+    engine = _engine(2, granted=[0, 1])
+    golden = engine.query("SELECT * FROM golden").to_pandas()
+    golden["value"] = ["p0@x.example", "not an address"]
+    engine.register("golden", golden)
+    why = build(engine, _hot(), as_of=AS_OF).candidates.set_index("person_id")["excluded_by"]
+    assert why.drop("p0").to_dict() == {"p1": "no_address"} and pd.isna(why["p0"])

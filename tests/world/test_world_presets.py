@@ -23,7 +23,6 @@ def sectors() -> dict[str, World]:
     }
 
 
-@pytest.mark.req("DAT-28")
 @pytest.mark.parametrize("name", SECTORS)
 def test_a_sector_has_its_own_catalogue_and_all_exports(sectors: dict[str, World], name: str) -> None:
     """Every sector fills the exports of the others, with categories of its own."""
@@ -34,7 +33,6 @@ def test_a_sector_has_its_own_catalogue_and_all_exports(sectors: dict[str, World
         assert len(made.raw[export]) > 0, export
 
 
-@pytest.mark.req("DAT-28")
 def test_the_health_crm_marks_its_sensitive_fields(sectors: dict[str, World]) -> None:
     """Sensitive fields are in the contacts and described as such; the retailer's contacts have none."""
     fields = sectors["health"].raw["crm_fields"]
@@ -46,7 +44,6 @@ def test_the_health_crm_marks_its_sensitive_fields(sectors: dict[str, World]) ->
     assert "crm_fields" not in sectors["travel"].raw
 
 
-@pytest.mark.req("DAT-28")
 def test_each_sector_has_what_makes_it_one(sectors: dict[str, World]) -> None:
     """Departures to come in travel, contracts that end in insurance and banking, companies in b2b."""
     booked = sectors["travel"].raw["bookings"]
