@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -14,11 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from cdpkit.errors import ContractError
 from cdpkit.schema import PURPOSES
+from cdpkit.sources.database import query_faults
 from cdpkit.sources.expression import Dialect
 from cdpkit.sources.plan import Plan, compile_dataset
 
-#: Formats read today, and those a later version will read.
-FORMATS, LATER = ("csv", "parquet"), ("jsonl", "excel", "sql")
+#: Formats read.
+FORMATS = ("csv", "jsonl", "parquet", "excel", "sql")
 
 #: Settings a contract gives once for all its datasets.
 _SHARED = (
@@ -38,6 +40,30 @@ class Basis(_Part):
 
     basis: Literal["consent", "legitimate_interest"]
     reason: str = Field(min_length=10)
+
+
+class Terms(_Part):
+    """What the source's conditions or a partner's agreement allow; consent is asked besides.
+
+    Parameters
+    ----------
+    said : str
+        The terms, in a sentence, with their version or date.
+    uses : list of str
+        Purposes allowed, of ``stitching``, ``profiling`` and ``activation``.
+    partner : str, optional
+        With whom the agreement is.
+    until : date, optional
+        First day on which it no longer holds: later records are set aside, and none is used.
+    retention_days : int, optional
+        How long a record may be kept.
+    """
+
+    said: str = Field(min_length=10)
+    uses: list[Literal["stitching", "profiling", "activation"]]
+    partner: str | None = None
+    until: date | None = None
+    retention_days: int | None = Field(None, ge=1)
 
 
 class Node(_Part):
@@ -95,7 +121,16 @@ class Dataset(_Part):
     files : str
         Name or glob of the files.
     format : str or list of str
-        ``csv`` (gzip accepted), ``parquet``, or both when the export comes in either.
+        ``csv`` or ``jsonl`` (gzip and zstd accepted), ``parquet``, ``excel``, ``sql``; several when the
+        export comes in either, but one kind of text.
+    sheet : str, optional
+        Sheet of a workbook that has several.
+    connection, query : str, optional
+        For ``sql``: the environment variable that holds the address of the database, and the SELECT.
+    pairs : list of str
+        Nested: fields that are lists of ``{key, value}``, read as objects (GA4 parameters).
+    each : str, optional
+        Nested: a list of which each element is a record of its own, named ``each.…`` (items of an order).
     delimiter, encoding, decimal, quote
         How the text is written; ``delimiter = "whitespace"`` means runs of blanks, without quotes.
     dates, zone, fold, currency, true, false
@@ -115,10 +150,17 @@ class Dataset(_Part):
         Longer records go to quarantine; a field spanning more lines refuses the file.
     max_quarantined, min_quarantined
         Above this share of quarantined records (and more than so many of them) the file is refused.
+    until : date, optional
+        Taken from the contract's terms: records of that day and later go to quarantine.
     """
 
-    files: str
+    files: str = ""
     format: str | list[str] = "csv"
+    sheet: str | None = None
+    connection: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    query: str | None = None
+    pairs: list[str] = []
+    each: str | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     decimal: Literal[".", ","] = "."
@@ -145,11 +187,18 @@ class Dataset(_Part):
     max_newlines: int = Field(200, ge=0)
     max_quarantined: float = Field(0.05, ge=0, le=1)
     min_quarantined: int = Field(20, ge=0)
+    until: date | None = None
 
     @property
     def formats(self) -> tuple[str, ...]:
         """The accepted formats."""
         return (self.format,) if isinstance(self.format, str) else tuple(self.format)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether columns are paths into objects."""
+        dotted = any("." in column for column in [*self.columns, *self.optional])
+        return bool(self.pairs or self.each or (dotted and {"jsonl", "parquet"} & set(self.formats)))
 
     @property
     def dialect(self) -> Dialect:
@@ -189,12 +238,11 @@ class Dataset(_Part):
     @model_validator(mode="after")
     def _plan_compiles(self) -> Dataset:
         faults = [
-            f"format: `{f}` is not read yet; use one of {', '.join(FORMATS)}"
-            if f in LATER
-            else f"format: must be one of {', '.join(FORMATS)}; got `{f}`"
+            f"format: must be one of {', '.join(FORMATS)}; got `{f}`"
             for f in self.formats
             if f not in FORMATS
         ]
+        faults += self._place_faults()
         names = [column.lower() for column in [*self.columns, *self.optional]]
         faults += [f"columns: `{n}` is given twice" for n in dict.fromkeys(names) if names.count(n) > 1]
         faults += [f"columns: `{n}` uses a reserved prefix" for n in names if n.startswith("_cdp")]
@@ -203,6 +251,25 @@ class Dataset(_Part):
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+    def _place_faults(self) -> list[str]:
+        """Return what is wrong with where the records are said to be."""
+        faults = []
+        if "sql" in self.formats:
+            wanted = {"connection": self.connection, "query": self.query}
+            faults += [f"{key}: must be given for a database" for key, value in wanted.items() if not value]
+            if self.files or len(self.formats) > 1:
+                faults.append("format: a database is no file: give `sql` alone, without `files`")
+            faults += query_faults(self.query) if self.query else []
+        elif not self.files:
+            faults.append("files: Field required")
+        elif self.connection or self.query:
+            faults.append("connection: is for format `sql`")
+        if len({"csv", "jsonl"} & set(self.formats)) > 1:
+            faults.append("format: must be one kind of text, csv or jsonl")
+        if self.is_nested and not {"jsonl", "parquet"} & set(self.formats):
+            faults.append("pairs, each: are for jsonl and parquet")
+        return faults
 
 
 class Contract(_Part):
@@ -217,6 +284,8 @@ class Contract(_Part):
     bases : dict of str to Basis
         Basis declared for ``stitching`` and ``profiling``; none means only with consent. Activation
         always needs a recorded consent, so no basis can be declared for it.
+    terms : Terms, optional
+        What may be done with the source at all; everything that consent and bases allow by default.
     defaults : dict
         Notebook parameters that suit this source, such as ``horizon_days``; what the user gives wins.
     datasets : dict of str to Dataset
@@ -256,6 +325,7 @@ class Contract(_Part):
     en: str = ""
     fr: str = ""
     bases: dict[str, Basis] = {}
+    terms: Terms | None = None
     defaults: dict[str, str | int | float | bool] = {}
     datasets: dict[str, Dataset] = Field(min_length=1)
 
@@ -267,6 +337,8 @@ class Contract(_Part):
         shared = {key: data[key] for key in _SHARED if key in data}
         rest = {key: value for key, value in data.items() if key not in _SHARED}
         sets = data["datasets"].items()
+        if isinstance(data.get("terms"), dict) and data["terms"].get("until") is not None:
+            shared["until"] = data["terms"]["until"]
         return rest | {"datasets": {k: shared | v if isinstance(v, dict) else v for k, v in sets}}
 
     @field_validator("bases")

@@ -171,7 +171,7 @@ class Compiler:
         return node
 
     def _column(self, node: exp.Column, label: str) -> exp.Expr:
-        wanted = f"{node.table}.{node.name}" if node.table else node.name
+        wanted = ".".join(part.name for part in node.parts)
         if wanted in self.columns:
             self.used.add(wanted)
             return name(wanted)

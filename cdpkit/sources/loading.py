@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, time
 from fnmatch import fnmatch
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import ContractError, FaultsError
 from cdpkit.lake.files import digest
-from cdpkit.schema import TABLES
+from cdpkit.schema import PURPOSES, TABLES
 from cdpkit.sources import nodes
 from cdpkit.sources.contract import Contract, Dataset
+from cdpkit.sources.database import extract
 from cdpkit.sources.expression import LINE, RECORD
+from cdpkit.sources.nested import to_lines
+from cdpkit.sources.packing import SUFFIXES
 from cdpkit.sources.quarantine import judge
-from cdpkit.sources.reader import Staged, stage
+from cdpkit.sources.reader import Staged, compare_header, stage
 from cdpkit.sources.registry import contracts_of
 from cdpkit.sources.report import DatasetReport, LoadReport
 from cdpkit.sources.rows import Merged, Part, merge
@@ -83,8 +89,12 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
         When a file does not reconcile.
     """
     contracts = contracts_of(source)
-    files, absent = _find(contracts, Path(path))
-    with _connect() as connection, contextlib.closing(run.engine()) as engine:
+    with (
+        tempfile.TemporaryDirectory(prefix="cdpkit-load-") as scratch,
+        _connect(scratch) as connection,
+        contextlib.closing(run.engine()) as engine,
+    ):
+        files, absent = _find(contracts, Path(path), Path(scratch))
         _take_in_all(connection, files, _loaded_before(engine))
         new = [file for file in files if not file.report.unchanged]
         parts = [part for file in new for part in file.parts]
@@ -98,7 +108,7 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
         for position, file in enumerate(files):
             _tell(connection, file, position, merged, forgotten)
             file.report.reconcile()
-        bases = _new_bases(engine, contracts)
+        bases, terms = _new_bases(engine, contracts), _new_terms(engine, contracts)
     for file in new:
         kept = nodes.unforgotten(run.lake, file.contract.source, file.bad)
         file.report.suppressed += len(file.bad) - len(kept)
@@ -111,6 +121,8 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
     _write_files(run, new)
     for contract in bases:
         run.lake.write("source_bases", _bases(contract), replace={"source": contract.source})
+    for source_name, said in terms.items():
+        run.lake.write("source_terms", said, replace={"source": source_name})
     return LoadReport([*(file.report for file in files), *absent], _unread(Path(path), files))
 
 
@@ -124,16 +136,24 @@ def _unread(path: Path, files: Sequence[_File]) -> tuple[str, ...]:
     )
 
 
-def _find(contracts: Sequence[Contract], path: Path) -> tuple[list[_File], list[DatasetReport]]:
-    """Match the files of a folder, or one file, with the datasets of the contracts."""
-    if not path.exists():
+def _find(
+    contracts: Sequence[Contract], path: Path, scratch: Path
+) -> tuple[list[_File], list[DatasetReport]]:
+    """Match the files of a folder, or one file, with the datasets of the contracts; take out queries."""
+    every = [(contract, name) for contract in contracts for name in contract.datasets]
+    pairs = [(contract, name) for contract, name in every if contract.datasets[name].files]
+    if pairs and not path.exists():
         raise ContractError("load", [f"path must exist; got {path}"])
-    pairs = [(contract, name) for contract in contracts for name in contract.datasets]
     listed = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
     files, absent, faults = [], [], []
+    for contract, name in every:
+        if not contract.datasets[name].files:
+            taken, told = _take_out(contract, name, scratch)
+            files += taken
+            faults += told
     for contract, name in pairs:
         pattern = contract.datasets[name].files
-        fits = [p for p in listed if fnmatch(p.name, pattern) or fnmatch(p.name.removesuffix(".gz"), pattern)]
+        fits = [p for p in listed if any(fnmatch(bare, pattern) for bare in _names(p.name))]
         if not fits and path.is_file() and len(pairs) == 1:
             fits = [path]  # there is only one thing it can be, whatever its name
         files += [_File(contract, name, p, DatasetReport(contract.source, name, p.name)) for p in fits]
@@ -141,7 +161,7 @@ def _find(contracts: Sequence[Contract], path: Path) -> tuple[list[_File], list[
             absent.append(DatasetReport(contract.source, name))
             if contract.datasets[name].required:
                 faults.append(f"{contract.source}.{name} must be there; got no file like {pattern}")
-    if not files:
+    if not files and not faults:
         known = ", ".join(contract.datasets[name].files for contract, name in pairs)
         faults.append(f"path must hold a file of the source; got none like {known}")
     if faults:
@@ -149,23 +169,40 @@ def _find(contracts: Sequence[Contract], path: Path) -> tuple[list[_File], list[
     return files, absent
 
 
+def _names(name: str) -> set[str]:
+    """Return a file's name, and what it would be unpacked."""
+    return {name, *(name.removesuffix(suffix) for suffix in SUFFIXES)}
+
+
+def _take_out(contract: Contract, name: str, scratch: Path) -> tuple[list[_File], list[str]]:
+    """Write what a dataset's query answers as a file of its own, after a blank line for its header."""
+    dataset, target = contract.datasets[name], scratch / f"{contract.source}.{name}.sql"
+    report = DatasetReport(contract.source, name, target.name)
+    try:
+        header, rows = extract(dataset)
+        report.warnings = compare_header(header, dataset.columns, dataset.optional, dataset.extra)
+        to_lines(itertools.chain([None], rows), target)
+    except ContractError as refused:
+        return [], [f"{contract.source}.{name}: {fault}" for fault in refused.faults]
+    return [_File(contract, name, target, report)], []
+
+
 @contextlib.contextmanager
-def _connect() -> Iterator[duckdb.DuckDBPyConnection]:
+def _connect(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a scratch database in UTC that downloads nothing and spills to a folder of its own."""
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="cdpkit-load-") as scratch:
-        settings: dict[str, str | bool | int | float | list[str]] = {
-            "threads": 2,
-            "autoinstall_known_extensions": "false",
-            "temp_directory": scratch,
-        }
-        connection = duckdb.connect(config=settings)
-        connection.execute("SET GLOBAL TimeZone = 'UTC'; SET enable_progress_bar = false")
-        try:
-            yield connection
-        finally:
-            connection.close()
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "threads": 2,
+        "autoinstall_known_extensions": "false",
+        "temp_directory": scratch,
+    }
+    connection = duckdb.connect(config=settings)
+    connection.execute("SET GLOBAL TimeZone = 'UTC'; SET enable_progress_bar = false")
+    try:
+        yield connection
+    finally:
+        connection.close()
 
 
 def _loaded_before(engine: Any) -> _Before:
@@ -213,7 +250,8 @@ def _take_in(connection, position: int, file: _File, before: _Before) -> None:
         _look_up(connection, raw, name, path, dataset)
     judged = judge(connection, dataset, plan, staged, raw)
     report.records_in, report.good, report.quarantined = staged.records_in, judged.n_good, len(judged.bad)
-    report.reasons, report.warnings, file.bad = judged.reasons, staged.warnings, judged.bad
+    report.reasons, file.bad = judged.reasons, judged.bad
+    report.warnings += staged.warnings
     report.reconcile()
     for number, output in enumerate(plan.outputs):
         rows = f"{raw}_rows_{number}"
@@ -293,6 +331,30 @@ def _bases(contract: Contract) -> pa.Table:
         for purpose, basis in contract.bases.items()
     ]
     return pa.Table.from_pylist(rows, TABLES["source_bases"].arrow())
+
+
+def _new_terms(engine: Any, contracts: Sequence[Contract]) -> dict[str, pa.Table]:
+    """Return the terms of the sources whose contract says other ones than are stored."""
+    import pyarrow as pa
+
+    schema = TABLES["source_terms"].arrow()
+    stored = engine.query("FROM source_terms").to_arrow().select(schema.names).to_pylist()
+    said: dict[str, list[dict[str, Any]]] = {contract.source: [] for contract in contracts}
+    for contract in contracts:
+        if (terms := contract.terms) is not None:
+            until = None if terms.until is None else datetime.combine(terms.until, time())
+            told: dict[str, Any] = {"terms": terms.said, "partner": terms.partner, "until": until}
+            told |= {"source": contract.source, "retention_days": terms.retention_days}
+            said[contract.source] = [
+                {**told, "purpose": purpose, "allowed": purpose in terms.uses} for purpose in PURPOSES
+            ]
+    by_purpose = itemgetter("purpose")
+    held = {name: sorted((r for r in stored if r["source"] == name), key=by_purpose) for name in said}
+    return {
+        name: pa.Table.from_pylist(rows, schema)
+        for name, rows in said.items()
+        if sorted(rows, key=by_purpose) != held[name]
+    }
 
 
 def _write_files(run: Any, files: list[_File]) -> None:

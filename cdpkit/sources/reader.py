@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
-import gzip
-import mmap
-import os
-import shutil
+import json
 import tempfile
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cdpkit.errors import ContractError
+from cdpkit.sources import nested
 from cdpkit.sources.expression import LINE
+from cdpkit.sources.packing import read_bytes, scannable
 from cdpkit.sources.scan import Block, Layout, scan
+from cdpkit.sources.spreadsheet import MAGIC, Sheet
 
 if TYPE_CHECKING:
     import duckdb
@@ -71,7 +69,7 @@ def stage(
     table : str
         Name of the table to make.
     path : Path
-        CSV (gzip accepted) or Parquet, recognised by their first bytes.
+        Recognised by its first bytes: Parquet, Excel, else text (gzip and zstd accepted).
     dataset : Dataset
         How it is written.
     columns, optional : sequence of str
@@ -88,48 +86,87 @@ def stage(
         raise ContractError("file", ["must not be empty; got 0 bytes"])
     with path.open("rb") as stream:
         magic = stream.read(4)
-    kind = "parquet" if magic == b"PAR1" else "csv"
+    kind = "parquet" if magic == b"PAR1" else "excel" if magic == MAGIC else _text_kind(dataset)
     if kind not in dataset.formats:
         raise ContractError("file", [f"must be {' or '.join(dataset.formats)}; got {kind}"])
+    job = (dataset, columns, optional, used)
+    if kind == "excel":
+        return _stage_excel(connection, table, path, *job)
+    if kind == "parquet" and dataset.is_nested:
+        return _stage_lines(connection, table, _rows_of(path), *job)
     if kind == "parquet":
-        return _stage_parquet(connection, table, path, dataset, columns, optional, used)
-    return _stage_csv(
-        connection, table, _bytes_of(path, magic, dataset.encoding), dataset, columns, optional, used
-    )
+        return _stage_parquet(connection, table, path, *job)
+    data = read_bytes(path, dataset.encoding)
+    return (_stage_csv if kind == "csv" else _stage_json)(connection, table, data, *job)
 
 
-def _bytes_of(path: Path, magic: bytes, encoding: str) -> mmap.mmap:
-    """Map the file in memory; unpacked, and in an ASCII superset, through a scratch file where needed."""
-    with contextlib.ExitStack() as stack:
-        stream: BinaryIO = stack.enter_context(path.open("rb"))
-        if magic[:2] == b"\x1f\x8b":
-            scratch = stack.enter_context(tempfile.TemporaryFile())
-            try:
-                # To the end before a row is used: only there does the checksum tell a whole file.
-                shutil.copyfileobj(gzip.GzipFile(fileobj=stream), scratch, 1 << 20)
-            except (OSError, EOFError, zlib.error) as error:
-                raise ContractError("file", [f"must be a whole gzip file: {error}"]) from None
-            stream = cast(BinaryIO, scratch)
-        if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
-            stream.seek(0)
-            try:
-                text = stream.read().decode(encoding)
-            except UnicodeDecodeError:
-                raise ContractError("file", [f"must be in {encoding}"]) from None
-            stream = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile()))
-            stream.write(text.encode())
-        if stream.writable():
-            stream.flush()
-        if os.fstat(stream.fileno()).st_size == 0:
-            raise ContractError("file", ["must not be empty; got 0 bytes"])
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+def _text_kind(dataset: Dataset) -> str:
+    """Return which text format is meant: a contract declares one at most."""
+    declared = [form for form in dataset.formats if form in ("csv", "jsonl", "sql")]
+    return "csv" if not declared else declared[0]
+
+
+def _stage_json(connection, table, data, dataset, columns, optional, used) -> Staged:
+    staged, found = Staged(), nested.Found()
+    _create(connection, table, used)
+    for batch in nested.read_objects(data, dataset, columns, used):
+        if isinstance(batch, nested.Found):
+            found = batch
+        else:
+            _append(connection, table, batch)
+    staged.records_in = len(found.lines) + len(found.bad)
+    if found.lines:
+        # The header of a query or sheet was compared before: only here do columns come record by record.
+        checked = "jsonl" in dataset.formats or dataset.is_nested
+        staged.warnings = nested.compare(found, columns, optional, dataset.extra) if checked else []
+    elif not found.bad:
+        staged.warnings.append("the file holds no record")
+    staged.bad = {n: (reasons, bytes(data[a:b])) for n, (reasons, (a, b)) in found.bad.items()}
+    spans = dict(zip(found.lines, found.spans, strict=True))
+    staged.originals = lambda lines: {n: bytes(data[slice(*spans[n])]) for n in lines}
+    return staged
+
+
+def _stage_lines(connection, table, rows, dataset, columns, optional, used) -> Staged:
+    """Stage records that come as objects through a scratch file of JSON lines."""
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as scratch:
+        path = Path(scratch.name)
+        nested.to_lines(rows, path)
+        if path.stat().st_size == 0:
+            _create(connection, table, used)
+            return Staged(warnings=["the file holds no record"])
+        # What a scratch file holds was written by us, whatever the encoding of the export.
+        plain = dataset.model_copy(update={"encoding": "utf-8"})
+        return _stage_json(connection, table, read_bytes(path, "utf-8"), plain, columns, optional, used)
+
+
+def _stage_excel(connection, table, path, dataset, columns, optional, used) -> Staged:
+    sheet = Sheet(path, dataset)
+    warnings = compare_header(sheet.header, columns, optional, dataset.extra)
+    staged = _stage_lines(connection, table, sheet.records(), dataset, (), (), used)
+    for number, (reasons, values) in sheet.bad.items():
+        staged.bad[number] = (reasons, json.dumps(values, ensure_ascii=False).encode())
+    staged.records_in += len(sheet.bad)
+    staged.warnings = warnings if staged.records_in else [*warnings, "the file holds a header and no record"]
+    return staged
+
+
+def _rows_of(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(5_000):
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError):
+        raise ContractError("file", ["must be a whole Parquet file; it cannot be read to its end"]) from None
 
 
 def _stage_csv(connection, table, data, dataset, columns, optional, used) -> Staged:
     encoding = codecs.lookup(dataset.encoding).name
-    encoding = "utf-8" if encoding.startswith("utf") else encoding
+    encoding = "utf-8" if encoding.startswith("utf") or not scannable(encoding) else encoding
     header, offset, line = _header(data, dataset, encoding)
-    staged = Staged(warnings=_compare(header, columns, optional, dataset.extra))
+    staged = Staged(warnings=compare_header(header, columns, optional, dataset.extra))
     blanks = dataset.delimiter == "whitespace"
     layout = Layout(
         None if blanks else dataset.delimiter.encode(),
@@ -183,8 +220,30 @@ def _header(data, dataset: Dataset, encoding: str) -> tuple[list[str], int, int]
     return [column.strip() for column in names], offset, first_line + used
 
 
-def _compare(header: list[str], columns: Sequence[str], optional: Sequence[str], extra: str) -> list[str]:
-    """Compare a header with the contract by name; order does not matter."""
+def compare_header(
+    header: list[str], columns: Sequence[str], optional: Sequence[str], extra: str
+) -> list[str]:
+    """Compare a header with the contract by name; order does not matter.
+
+    Parameters
+    ----------
+    header : list of str
+        Names found.
+    columns, optional : sequence of str
+        Names that must and that may be there.
+    extra : {"warn", "refuse"}
+        What to do about others.
+
+    Returns
+    -------
+    list of str
+        What is worth saying.
+
+    Raises
+    ------
+    ContractError
+        Naming every fault of the header.
+    """
     folded = [column.lower() for column in header]
     faults = [f"header must name column `{column}`" for column in columns if column not in header]
     if len(faults) == len(columns):
@@ -261,7 +320,7 @@ def _stage_parquet(connection, table, path, dataset, columns, optional, used) ->
     try:
         found = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
         header = [row[0] for row in found]
-        staged = Staged(warnings=_compare(header, columns, optional, dataset.extra))
+        staged = Staged(warnings=compare_header(header, columns, optional, dataset.extra))
         _create(connection, table, used)
         listed = "".join(
             f", nullif(CAST({_quoted(c)} AS VARCHAR), '') AS {_quoted(c)}" for c in used if c in header
