@@ -171,7 +171,7 @@ class Dataset(_Part):
     currency: str | None = Field(None, pattern=r"^[A-Z]{3}$")
     true: list[str] = ["1", "true"]
     false: list[str] = ["0", "false"]
-    columns: list[str] = Field(min_length=1)
+    columns: list[str]
     optional: list[str] = []
     extra: Literal["warn", "refuse"] = "warn"
     required: bool = False
@@ -244,6 +244,8 @@ class Dataset(_Part):
         ]
         faults += self._place_faults()
         names = [column.lower() for column in [*self.columns, *self.optional]]
+        if not (self.columns or (self.is_nested and self.optional)):
+            faults.append("columns: must name a column at least")
         faults += [f"columns: `{n}` is given twice" for n in dict.fromkeys(names) if names.count(n) > 1]
         faults += [f"columns: `{n}` uses a reserved prefix" for n in names if n.startswith("_cdp")]
         plan, wrong = compile_dataset(self)
