@@ -272,5 +272,47 @@ def doctor(
         )
 
 
+source_app = typer.Typer(
+    help="Describe the exports of a source, and try the description.", no_args_is_help=True
+)
+app.add_typer(source_app, name="source")
+
+
+@source_app.command("guess")
+def source_guess(
+    file: Annotated[str, typer.Argument(help="A file of the source.")],
+    out: Annotated[str, typer.Option(help="Write the proposal here instead of showing it.")] = "",
+) -> None:
+    """Propose a contract from the first records of a file, and say what is not proven."""
+    from cdpkit import sources
+
+    found = sources.guess(_existing(file))
+    if out:
+        if Path(out).exists():
+            raise CdpkitError("a proposal must not overwrite a file", got=out)
+        Path(out).write_text(found.toml, encoding="utf-8")
+        typer.echo("\n".join(found.sentences))
+    else:
+        typer.echo(found.toml)
+
+
+@source_app.command("check")
+def source_check(
+    contract: Annotated[str, typer.Argument(help="A contract (TOML), or the name of a source.")],
+    path: Annotated[str, typer.Argument(help="File or folder to try it on, without writing.")] = "",
+) -> None:
+    """Explain what a contract does, and list every fault it would meet."""
+    from cdpkit import sources
+    from cdpkit.sources.registry import contracts_of
+
+    contracts = contracts_of(_contract(contract))
+    for one in contracts:
+        typer.echo("\n".join(sources.explain(one)))
+    for tried in sources.check(contracts, _existing(path)) if path else []:
+        typer.echo(f"{tried.dataset} ({tried.file}): {tried.good:,} of {tried.records_in:,} records good")
+        for reason, n in tried.reasons.most_common():
+            typer.echo(f"  {n:,} would be set aside: {reason}")
+
+
 if __name__ == "__main__":
     main()

@@ -1,6 +1,8 @@
 """Sources: typed contracts that turn raw exports into canonical tables, with nothing lost on the way."""
 
+from cdpkit.sources.check import check, explain
 from cdpkit.sources.contract import Contract, shipped
+from cdpkit.sources.guess import Guess, guess
 from cdpkit.sources.loading import load
 from cdpkit.sources.registry import Adapter, adapter, available, defaults_of
 from cdpkit.sources.report import DatasetReport, LoadReport
@@ -9,10 +11,14 @@ __all__ = [
     "Adapter",
     "Contract",
     "DatasetReport",
+    "Guess",
     "LoadReport",
     "adapter",
     "available",
+    "check",
     "defaults_of",
+    "explain",
+    "guess",
     "load",
     "shipped",
 ]

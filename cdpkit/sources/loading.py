@@ -91,10 +91,10 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
     contracts = contracts_of(source)
     with (
         tempfile.TemporaryDirectory(prefix="cdpkit-load-") as scratch,
-        _connect(scratch) as connection,
+        scratch_database(scratch) as connection,
         contextlib.closing(run.engine()) as engine,
     ):
-        files, absent = _find(contracts, Path(path), Path(scratch))
+        files, absent = find_files(contracts, Path(path), Path(scratch))
         _take_in_all(connection, files, _loaded_before(engine))
         new = [file for file in files if not file.report.unchanged]
         parts = [part for file in new for part in file.parts]
@@ -136,10 +136,30 @@ def _unread(path: Path, files: Sequence[_File]) -> tuple[str, ...]:
     )
 
 
-def _find(
+def find_files(
     contracts: Sequence[Contract], path: Path, scratch: Path
 ) -> tuple[list[_File], list[DatasetReport]]:
-    """Match the files of a folder, or one file, with the datasets of the contracts; take out queries."""
+    """Match the files of a folder, or one file, with the datasets of contracts; take out queries.
+
+    Parameters
+    ----------
+    contracts : sequence of Contract
+        What may be read.
+    path : Path
+        A folder of exports, or one file.
+    scratch : Path
+        Folder for what databases answer.
+
+    Returns
+    -------
+    tuple of (list, list of DatasetReport)
+        Files found, each with its contract and dataset; datasets without a file.
+
+    Raises
+    ------
+    ContractError
+        When a required export is absent, nothing fits, or a database refuses.
+    """
     every = [(contract, name) for contract in contracts for name in contract.datasets]
     pairs = [(contract, name) for contract, name in every if contract.datasets[name].files]
     if pairs and not path.exists():
@@ -188,8 +208,14 @@ def _take_out(contract: Contract, name: str, scratch: Path) -> tuple[list[_File]
 
 
 @contextlib.contextmanager
-def _connect(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a scratch database in UTC that downloads nothing and spills to a folder of its own."""
+def scratch_database(scratch: str) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a scratch database in UTC that downloads nothing and spills to a folder of its own.
+
+    Parameters
+    ----------
+    scratch : str
+        The folder.
+    """
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
@@ -244,10 +270,7 @@ def _take_in(connection, position: int, file: _File, before: _Before) -> None:
             report.quarantined = row["quarantined"]
             return
     raw, plan = f"_cdp_file_{position}", dataset.plan
-    own = [column for column in plan.columns if column in (*dataset.columns, *dataset.optional)]
-    staged = stage(connection, raw, file.path, dataset, dataset.columns, dataset.optional, own)
-    for name, path in lookups.items():
-        _look_up(connection, raw, name, path, dataset)
+    staged = read_records(connection, raw, file.path, dataset)
     judged = judge(connection, dataset, plan, staged, raw)
     report.records_in, report.good, report.quarantined = staged.records_in, judged.n_good, len(judged.bad)
     report.reasons, file.bad = judged.reasons, judged.bad
@@ -261,6 +284,38 @@ def _take_in(connection, position: int, file: _File, before: _Before) -> None:
     connection.execute(f"DROP VIEW {judged.good}; DROP TABLE {raw}_judged; DROP TABLE {raw}_bad")
     counted = {"contract_hash": file.contract_hash, "records_in": report.records_in, "good": report.good}
     before[key] = counted | {"quarantined": report.quarantined}
+
+
+def read_records(
+    connection: duckdb.DuckDBPyConnection, raw: str, path: Path, dataset: Dataset, *, strict: bool = True
+) -> Staged:
+    """Read a file and the files that complete it into table `raw`, as text.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Where the table is made.
+    raw : str
+        Its name.
+    path : Path
+        The file.
+    dataset : Dataset
+        How it is written.
+    strict : bool
+        Refuse a file without a declared column; else the column is empty.
+
+    Raises
+    ------
+    ContractError
+        When the file as a whole cannot be what the contract says.
+    """
+    every = (*dataset.columns, *dataset.optional)
+    own = [column for column in dataset.plan.columns if column in every]
+    columns = dataset.columns if strict else ()
+    staged = stage(connection, raw, path, dataset, columns, dataset.optional if strict else every, own)
+    for name, lookup in dataset.lookups.items():
+        _look_up(connection, raw, name, _lookup_path(path.parent, lookup.files), dataset)
+    return staged
 
 
 def _lookup_path(folder: Path, pattern: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -245,8 +246,12 @@ def compare_header(
         Naming every fault of the header.
     """
     folded = [column.lower() for column in header]
-    faults = [f"header must name column `{column}`" for column in columns if column not in header]
-    if len(faults) == len(columns):
+    faults = [
+        f"header must name column `{column}`{_near(column, header, columns)}"
+        for column in columns
+        if column not in header
+    ]
+    if columns and len(faults) == len(columns):
         # Without a header the first line may hold a person: nothing of it is repeated.
         faults = ["file must begin with a header; none of the contract's columns is in the first line"]
     else:
@@ -260,6 +265,13 @@ def compare_header(
     if faults:
         raise ContractError("file", faults)
     return [f"columns not in the contract were left aside: {', '.join(unknown)}"] if unknown else []
+
+
+def _near(column: str, header: Sequence[str], columns: Sequence[str]) -> str:
+    """Return a question about the name that was likely meant, where one comes near."""
+    free = {name.lower(): name for name in header if name not in columns}
+    near = difflib.get_close_matches(column.lower(), free, n=1)
+    return f"; did you mean `{free[near[0]]}`?" if near else ""
 
 
 def _parse(block: Block, header: list[str], used: Sequence[str], delimiter: str, layout: Layout):
