@@ -32,6 +32,7 @@ LEVELS = {
     "features": 9,
     "evaluate": 9,
     "segments": 10,
+    "maturity": 11,
     "models": 10,
     "plots": 11,
     "serving": 12,
