@@ -16,6 +16,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "cdpkit"
 LEVELS = {
     "__init__": 0,
     "errors": 0,
+    "glossary": 0,
     "phrases": 0,
     "scrub": 0,
     "schema": 1,
@@ -29,6 +30,7 @@ LEVELS = {
     "world": 7,
     "consent": 7,
     "identity": 8,
+    "metrics": 8,
     "features": 9,
     "evaluate": 9,
     "segments": 10,

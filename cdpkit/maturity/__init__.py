@@ -7,12 +7,14 @@ from cdpkit.maturity.evidence import level, measure
 from cdpkit.maturity.history import history, save
 from cdpkit.maturity.roadmap import FORMULA, gaps, next_actions, roadmap
 from cdpkit.maturity.tools import data_loss
+from cdpkit.maturity.use_cases import UseCase, use_cases
 
 __all__ = [
     "Assessment",
     "Benchmark",
     "Criterion",
     "FORMULA",
+    "UseCase",
     "assess",
     "benchmarks",
     "checklists",
@@ -29,4 +31,5 @@ __all__ = [
     "roadmap",
     "save",
     "scales",
+    "use_cases",
 ]

@@ -6,10 +6,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import sqlglot
-from sqlglot import exp
 
 from cdpkit.maturity.criteria import read
+from cdpkit.metrics import answer
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
@@ -85,11 +84,7 @@ def level(name: str, value: float) -> int:
 
 def _ask(engine: Engine, sql: str, as_of: pd.Timestamp) -> tuple[float | None, int]:
     """Answer one query at a date; an empty base cannot say."""
-    moment = exp.cast(exp.Literal.string(as_of.isoformat(sep=" ")), "TIMESTAMP")
-    query = sqlglot.parse_one(sql, read="duckdb").transform(
-        lambda node: moment.copy() if isinstance(node, exp.Placeholder) and node.name == "as_of" else node
-    )
-    found = engine.query(query).to_pandas()[["value", "n"]].astype("float64").dropna().to_numpy()
+    found = answer(engine, sql, as_of)[["value", "n"]].astype("float64").dropna().to_numpy()
     if not len(found) or not found[0, 1]:
         return None, 0
     return float(found[0, 0]), int(found[0, 1])

@@ -138,3 +138,14 @@ def test_a_faster_night_is_worth_more() -> None:
     """What the last night handled is given by the run; without it there is no such evidence."""
     found = maturity.measure(DuckDBEngine(), "2026-07-01", persons_per_hour=20_000.0)
     assert found["evidence"].tolist() == ["persons_per_hour"] and found["level"].tolist() == [2]
+
+
+@pytest.mark.req("WHR-17")
+def test_the_seven_use_cases_have_a_notebook_or_say_so() -> None:
+    """Each of the seven links to notebooks that exist, or is marked not covered."""
+    there = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    cases = maturity.use_cases(there)
+    assert len(cases) == 7
+    for case in cases:
+        assert set(case.notebooks) <= there and case.covered == bool(case.notebooks)
+    assert not any(case.covered for case in maturity.use_cases(set()))
