@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from cdpkit.lake.dataset import SQL_TYPES
-from cdpkit.schema import CHANNELS, TABLES, Table
+from cdpkit.schema import CHANNELS, MEDIA, TABLES, Table
 from cdpkit.sources.expression import (
     LINE,
     NAMED,
@@ -120,7 +120,9 @@ class Output:
             if column in self.table and column not in self.values:
                 derived.append(exp.alias_(compiler.local_part(part, name("event_time")), column, quoted=True))
         if "channel_known" in self.table and "channel" in self.values:
-            known = exp.In(this=name("channel"), expressions=[literal(channel) for channel in CHANNELS])
+            known = exp.In(
+                this=name("channel"), expressions=[literal(channel) for channel in (*CHANNELS, *MEDIA)]
+            )
             derived.append(exp.alias_(known, "channel_known", quoted=True))
         return derived
 
