@@ -33,7 +33,7 @@ LOADABLE = tuple(
     table
     for table in TABLES
     if "source" in TABLES[table]
-    and table not in ("nodes", "source_files", "source_bases", "quarantine", "golden")
+    and table not in ("nodes", "source_files", "source_bases", "quarantine", "golden", "cleaned")
 )
 
 #: Columns filled by the loader unless a mapping sets them.
