@@ -30,6 +30,7 @@ LEVELS = {
     "world": 7,
     "consent": 7,
     "identity": 8,
+    "quality": 8,
     "features": 9,
     "evaluate": 9,
     "segments": 10,
