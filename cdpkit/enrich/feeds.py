@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from cdpkit.errors import ContractError
 
@@ -74,6 +74,37 @@ class Feed:
                 faults.append(f"key ({', '.join(self.key)}) must be unique; got {repeats} repeated rows")
         if faults:
             raise ContractError(f"feed {self.name}", faults)
+
+
+def lake_feed(
+    engine: Any, table: str, key: Sequence[str], *, name: str = "", licence: str = "", vintage: str = ""
+) -> Feed:
+    """Describe a table of the lake as a feed: what a contract loaded from a real export.
+
+    Parameters
+    ----------
+    engine : Engine
+        On the lake.
+    table : str
+        Such as ``areas``, ``weather`` or ``holidays``.
+    key : sequence of str
+        Columns that name a row; of rows learned several times the latest holds.
+    name : str
+        First word of the columns added; the table's name by default.
+    licence, vintage : str
+        Taken from the table's own columns of these names where it has them.
+    """
+    order = " ORDER BY known_at" if "known_at" in engine.query(f"FROM {table} LIMIT 0").to_pandas() else ""
+    frame = engine.query(f"SELECT * FROM {table}{order}").to_pandas()
+    terms = {"licence": licence, "vintage": vintage}
+    for term in terms:
+        if term in frame and not terms[term]:
+            terms[term] = ", ".join(sorted(frame[term].dropna().astype("str").unique()))
+    aside = {*key, *terms, "source", "known_at", "event_time", "run_id"}
+    kept = frame.drop_duplicates(list(key), keep="last").reset_index(drop=True)
+    columns = [column for column in frame.columns if column not in aside]
+    provenance: Provenance = "open_data" if table == "areas" else "external"
+    return Feed(name or table, kept, key, columns, provenance, terms["licence"], terms["vintage"])
 
 
 def third_party_feed(

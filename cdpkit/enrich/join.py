@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdpkit.enrich.feeds import Feed
 from cdpkit.errors import CdpkitError
@@ -15,7 +15,8 @@ from cdpkit.sources.clean import postcode
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Terms under which each added column is held.
+#: What is counted of each feed, and the terms under which each added column is held.
+COUNTS = ("feed", "rows", "with_key", "matched", "coverage")
 TERMS = ("column", "feed", "provenance", "licence", "vintage")
 
 
@@ -55,8 +56,7 @@ class Enriched:
         """Return a frame before any enrichment."""
         import pandas as pd
 
-        coverage = pd.DataFrame(columns=["feed", "rows", "with_key", "matched", "coverage"])
-        return cls(frame, pd.DataFrame(columns=list(TERMS)), coverage)
+        return cls(frame, pd.DataFrame(columns=list(TERMS)), pd.DataFrame(columns=list(COUNTS)))
 
     def names(self, *provenances: str) -> list[str]:
         """Return the added columns, of these provenances or of all."""
@@ -112,17 +112,41 @@ class Enriched:
         matched, with_key = found["_found"].notna(), ours.notna().all(axis=1).to_numpy()
         lost = ours.reset_index(drop=True)[with_key & ~matched.to_numpy()].drop_duplicates().astype("str")
         listed = sorted(" ".join(row) for row in lost.itertuples(index=False))
-        line = {"feed": feed.name, "rows": len(ours), "with_key": int(with_key.sum()),
-                "matched": int(matched.sum()), "coverage": float(matched.mean()) if len(ours) else 0.0}  # fmt: skip
+        share = float(matched.mean()) if len(ours) else 0.0
+        counts = (feed.name, len(ours), int(with_key.sum()), int(matched.sum()), share)
+        line = pd.DataFrame([counts], columns=list(COUNTS))
         terms = [(name, feed.name, feed.provenance, feed.licence, feed.vintage) for name in names.values()]
         return Enriched(
             pd.concat([self.frame, added], axis=1),
             pd.concat([self.provenance, pd.DataFrame(terms, columns=list(TERMS))], ignore_index=True),
-            pd.concat([self.coverage, pd.DataFrame([line])], ignore_index=True)
-            if len(self.coverage)
-            else pd.DataFrame([line]),
+            pd.concat([self.coverage, line], ignore_index=True) if len(self.coverage) else line,
             {**self.unmatched, feed.name: listed if tell else [f"{len(listed)} hashed keys"] * bool(listed)},
         )
+
+
+def attributes(engine: Any, as_of: Any) -> pd.DataFrame:
+    """Return what outside facts are joined by: place and address of each person, as known at a date.
+
+    Parameters
+    ----------
+    engine : Engine
+        On the lake, with its golden record.
+    as_of : datetime
+        Values learned later are left out, UTC.
+
+    Returns
+    -------
+    DataFrame
+        ``person_id, postcode, city, country, email``; missing where nobody said.
+    """
+    import pandas as pd
+
+    names = ("postcode", "city", "country", "email")
+    picked = ", ".join(f"max(value) FILTER (attribute = '{name}') AS {name}" for name in names)
+    return engine.query(
+        f"SELECT person_id, {picked} FROM golden WHERE known_at < TIMESTAMP '{pd.Timestamp(as_of)}'"
+        " GROUP BY person_id ORDER BY person_id"
+    ).to_pandas()
 
 
 def areas(rows: Enriched, feed: Feed, *, on: str = "postcode") -> Enriched:
@@ -160,10 +184,9 @@ def weather(rows: Enriched, feed: Feed, *, place: str = "city", at: str = "as_of
     if days < 1:
         raise CdpkitError("`days` must be at least 1", got=str(days))
     where = "place"
-    daily = feed.frame.assign(
-        **{where: pd.Series(keys(feed.frame[where], fold), index=feed.frame.index).astype("str"),
-           "_day": pd.to_datetime(feed.frame["day"]).astype("datetime64[us]").dt.normalize()}
-    )  # fmt: skip
+    daily = feed.frame.copy()
+    daily[where] = pd.Series(keys(feed.frame[where], fold), index=feed.frame.index).astype("str")
+    daily["_day"] = pd.to_datetime(feed.frame["day"]).astype("datetime64[us]").dt.normalize()
     asked = pd.to_datetime(rows.frame[at]).astype("datetime64[us]")
     # A date inside a day knows that day's past only through the days before it.
     ours = pd.DataFrame(

@@ -55,10 +55,11 @@ def sample(
          "density": np.round(3_000 * np.exp(rng.normal(size=len(codes))))}
     )  # fmt: skip
     day = pd.date_range(start, periods=days)
-    season = np.cos(2 * np.pi * (day.dayofyear.to_numpy() - 20) / 365.25)
+    season = np.cos(2 * np.pi * (day.day_of_year.to_numpy() - 20) / 365.25)
     daily = [
         pd.DataFrame(
-            {"place": place, "day": day, "temperature_c": np.round(mean - 8 * season + rng.normal(0, 3, days), 1),
+            {"place": place, "day": day,
+             "temperature_c": np.round(mean - 8 * season + rng.normal(0, 3, days), 1),
              "rain_mm": np.round(np.maximum(rng.normal(-1, 4, days), 0), 1)}
         )
         for place, (mean, _) in _PLACES.items()
