@@ -178,6 +178,8 @@ def _prepare(
         return File(contract, name, path, report), "file"
     if why := _needs_the_file(contract.datasets[name]):
         return None, f"{why}: give the folder that holds the file"
+    if entry["header"] is None and not rows[0]["original"].startswith(b"{"):
+        return None, "its header was not kept: give the folder that holds the file"
     kept = Kept(entry, [row["line"] for row in rows], [row["original"] for row in rows])
     return File(contract, name, Path(entry["file_name"]), report, kept=kept), "bytes"
 

@@ -146,8 +146,8 @@ def test_one_switch_drops_all_third_party_columns_and_the_pipeline_still_runs(wo
     with on(world(5, rows=400, nodes=60)) as engine:
         built = catalogue.standard().build(engine, as_of=["2026-02-05"], population="all")
     own = built.drop_empty().to_pandas()
-    # As many people as a model asks for: the same behaviours, each shown by eight persons.
-    own = pd.concat([own.assign(person_id=own["person_id"] + f"-{n}") for n in range(8)], ignore_index=True)
+    # As many people as a model asks for: the same behaviours, each shown by sixteen persons.
+    own = pd.concat([own.assign(person_id=own["person_id"] + f"-{n}") for n in range(16)], ignore_index=True)
     rng = np.random.default_rng(0)
     own = own.assign(email=[f"p{n % 60}@x.fr" for n in range(len(own))], postcode="75001", city="Paris")
     rows = everything(own)
