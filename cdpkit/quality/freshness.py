@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdpkit.errors import NotEnoughDataError
 from cdpkit.schema import TABLES
 
 if TYPE_CHECKING:
@@ -12,6 +13,29 @@ if TYPE_CHECKING:
 #: A source silent for this many times its usual delay is stale.
 PATIENCE = 3.0
 _NOT_READ = ("nodes", "cleaned", "golden", "source_files", "source_bases", "quarantine")
+
+
+def today(engine: Any) -> pd.Timestamp:
+    """Return the midnight after the last thing any source told: what is known lies before it.
+
+    Raises
+    ------
+    NotEnoughDataError
+        When nothing was told.
+    """
+    import pandas as pd
+
+    asked = " UNION ALL ".join(f"SELECT max(known_at) AS latest FROM {name}" for name in _tables())
+    latest = engine.query(f"SELECT max(latest) AS latest FROM ({asked})").to_arrow()["latest"][0].as_py()
+    if latest is None:
+        raise NotEnoughDataError("freshness needs facts to look at", got="no row of any source")
+    return pd.Timestamp(latest).floor("D") + pd.Timedelta(days=1)
+
+
+def _tables() -> list[str]:
+    """Return the tables that sources fill."""
+    told = [table for table in TABLES.values() if "source" in table and "known_at" in table]
+    return [table.name for table in told if table.name not in _NOT_READ]
 
 
 def freshness(engine: Any, as_of: Any, patience: float = PATIENCE) -> pd.DataFrame:
@@ -36,9 +60,7 @@ def freshness(engine: Any, as_of: Any, patience: float = PATIENCE) -> pd.DataFra
     import pandas as pd
 
     t = pd.Timestamp(as_of)
-    tables = [
-        x.name for x in TABLES.values() if "source" in x and "known_at" in x and x.name not in _NOT_READ
-    ]
+    tables = _tables()
     days = " UNION ".join(
         f"SELECT DISTINCT source, CAST(known_at AS DATE) AS day FROM {name} WHERE known_at < TIMESTAMP '{t}'"
         for name in tables
