@@ -300,7 +300,9 @@ def _check(data, offset: int, line: int, chunk: np.ndarray, cut: _Cut, layout: L
 
 def _refuse_two_line_ends(cut: _Cut, block: Block, fields: int) -> None:
     """Refuse a file where a carriage return alone ends a record: others would be read as part of it."""
-    for record in np.unique(_record_of(cut.lone, block.starts)) if len(cut.lone) else []:
+    if not len(cut.lone) or not len(block.starts):
+        return
+    for record in np.unique(_record_of(cut.lone, block.starts)):
         start, end = block.starts[record], block.ends[record]
         inside = cut.lone[(cut.lone >= start) & (cut.lone < end)]
         edges = np.concatenate([[start], inside, [end]])
