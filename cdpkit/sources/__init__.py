@@ -5,6 +5,7 @@ from cdpkit.sources.contract import Contract, shipped
 from cdpkit.sources.guess import Guess, guess
 from cdpkit.sources.loading import load
 from cdpkit.sources.registry import Adapter, adapter, available, defaults_of
+from cdpkit.sources.replay import held, replay
 from cdpkit.sources.report import DatasetReport, LoadReport
 
 __all__ = [
@@ -19,6 +20,8 @@ __all__ = [
     "defaults_of",
     "explain",
     "guess",
+    "held",
     "load",
+    "replay",
     "shipped",
 ]

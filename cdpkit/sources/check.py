@@ -10,7 +10,9 @@ from pathlib import Path
 
 from cdpkit.errors import ContractError
 from cdpkit.sources.contract import Contract, Dataset
-from cdpkit.sources.loading import find_files, read_records, scratch_database
+from cdpkit.sources.finding import find_files
+from cdpkit.sources.intake import complete, read_records
+from cdpkit.sources.loading import scratch_database
 from cdpkit.sources.quarantine import judge
 from cdpkit.sources.registry import contracts_of
 
@@ -117,17 +119,17 @@ def check(source: str | Path | Contract | Sequence[Contract], path: str | Path) 
     """
     with tempfile.TemporaryDirectory(prefix="cdpkit-check-") as scratch:
         files, _ = find_files(contracts_of(source), Path(path), Path(scratch))
-        tried = [_try(file.contract.datasets[file.name], file.name, file.path, scratch) for file in files]
+        tried = [_try(file.dataset, file.name, file.path) for file in files]
     faults = [f"{one.dataset} ({one.file}): {fault}" for one in tried for fault in one.faults]
     if faults:
         raise ContractError("check", faults)
     return tried
 
 
-def _try(dataset: Dataset, name: str, path: Path, scratch: str) -> Tried:
+def _try(dataset: Dataset, name: str, path: Path) -> Tried:
     tried = Tried(name, path.name)
     lenient = dataset.model_copy(update={"max_quarantined": 1.0, "extra": "warn"})
-    with scratch_database(scratch) as connection:
+    with scratch_database() as connection:
         try:
             try:
                 staged = read_records(connection, "_cdp_tried", path, dataset)
@@ -136,7 +138,9 @@ def _try(dataset: Dataset, name: str, path: Path, scratch: str) -> Tried:
                 connection.execute("DROP TABLE IF EXISTS _cdp_tried")
                 # Missing columns are taken as empty, so that what is wrong with the others is told as well.
                 staged = read_records(connection, "_cdp_tried", path, lenient, strict=False)
-            judged = judge(connection, lenient, dataset.plan, staged, "_cdp_tried")
+            complete(connection, "_cdp_tried", path, dataset)
+            keeping = lenient.keeping(staged.extra)
+            judged = judge(connection, keeping, keeping.plan, staged, "_cdp_tried")
         except ContractError as refused:
             tried.faults += [fault for fault in refused.faults if fault not in tried.faults]
             return tried

@@ -5,18 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Sequence
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from cdpkit.errors import ContractError
 from cdpkit.schema import PURPOSES
 from cdpkit.sources.database import query_faults
 from cdpkit.sources.expression import Dialect
+from cdpkit.sources.parts import STRICT, Basis, Check, Control, Lookup, Mapping, Node, UseTerms
 from cdpkit.sources.plan import Plan, compile_dataset
 
 #: Formats read.
@@ -28,92 +30,8 @@ _SHARED = (
     "acquisition_route",
 )  # fmt: skip
 
-NodeType = Literal["contact", "account", "cookie", "card", "address", "phone", "device"]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Basis(_Part):
-    """The basis declared for a purpose, and why."""
-
-    basis: Literal["consent", "legitimate_interest"]
-    reason: str = Field(min_length=10)
-
-
-class Terms(_Part):
-    """What the source's conditions or a partner's agreement allow; consent is asked besides.
-
-    Parameters
-    ----------
-    said : str
-        The terms, in a sentence, with their version or date.
-    uses : list of str
-        Purposes allowed, of ``stitching``, ``profiling`` and ``activation``.
-    partner : str, optional
-        With whom the agreement is.
-    until : date, optional
-        First day on which it no longer holds: later records are set aside, and none is used.
-    retention_days : int, optional
-        How long a record may be kept.
-    """
-
-    said: str = Field(min_length=10)
-    uses: list[Literal["stitching", "profiling", "activation"]]
-    partner: str | None = None
-    until: date | None = None
-    retention_days: int | None = Field(None, ge=1)
-
-
-class Node(_Part):
-    """Which record of the source a line belongs to, and what to call a line that names none."""
-
-    type: NodeType
-    record_id: str
-    anonymous: str | None = None
-
-
-class Check(_Part):
-    """A condition every record must meet, and the reason given when one does not."""
-
-    must: str
-    that: str
-
-
-class Mapping(_Part):
-    """Rows of one canonical table.
-
-    Parameters
-    ----------
-    table : str
-        Canonical table.
-    set : dict of str to str
-        Canonical column to expression over raw columns (see `cdpkit.sources.expression`).
-    where : str, optional
-        Records that yield a row; all by default.
-    group : list of str
-        Records with the same values make one row; `set` then aggregates.
-    whole : bool
-        A group with a quarantined record goes to quarantine whole, so that no total is silently short.
-    """
-
-    table: str
-    set: dict[str, str] = {}
-    where: str | None = None
-    group: list[str] = []
-    whole: bool = True
-
-
-class Lookup(_Part):
-    """Another file whose columns are added by key, as ``lookup.column``; its key must be unique."""
-
-    files: str
-    on: list[str] = Field(min_length=1)
-    columns: list[str] = Field(min_length=1)
-
-
-class Dataset(_Part):
+class Dataset(BaseModel):
     """One kind of export of a source.
 
     Parameters
@@ -137,8 +55,13 @@ class Dataset(_Part):
         How values are written, see `Dialect`.
     columns, optional : list of str
         Columns that must be in the header, and those that may.
-    extra : {"warn", "refuse"}
-        What to do about other columns.
+    extra : {"keep", "warn", "refuse"}
+        What to do about other columns: keep them as JSON in ``profiles.traits`` or ``events.properties``
+        where the dataset feeds one, leave them aside, or refuse the file.
+    control : Control, optional
+        Totals the file gives of itself.
+    max_drop : float
+        A file with fewer records than ``1 - max_drop`` of what is usual is refused until accepted.
     required : bool
         Whether a load without this export is refused.
     node, event_time, known_at, acquisition_route, identifiers
@@ -153,6 +76,8 @@ class Dataset(_Part):
     until : date, optional
         Taken from the contract's terms: records of that day and later go to quarantine.
     """
+
+    model_config = STRICT
 
     files: str = ""
     format: str | list[str] = "csv"
@@ -173,7 +98,9 @@ class Dataset(_Part):
     false: list[str] = ["0", "false"]
     columns: list[str]
     optional: list[str] = []
-    extra: Literal["warn", "refuse"] = "warn"
+    extra: Literal["keep", "warn", "refuse"] = "keep"
+    control: Control | None = None
+    max_drop: float = Field(0.8, ge=0, le=1)
     required: bool = False
     node: Node | None = None
     event_time: str | None = None
@@ -201,10 +128,39 @@ class Dataset(_Part):
         return bool(self.pairs or self.each or (dotted and {"jsonl", "parquet"} & set(self.formats)))
 
     @property
+    def by_objects(self) -> bool:
+        """Whether records are kept as objects: JSON, sheets, databases and nested columns."""
+        return self.is_nested or bool({"jsonl", "excel", "sql"} & set(self.formats))
+
+    @property
     def dialect(self) -> Dialect:
         """How values are written."""
         words = (tuple(self.dates), tuple(self.true), tuple(self.false))
         return Dialect(self.zone, self.fold, self.decimal, *words, self.currency)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether columns nobody declared have a place to go to."""
+        return self.extra == "keep" and any(_place(mapping) for mapping in self.maps)
+
+    def keeping(self, columns: Sequence[str]) -> Dataset:
+        """Return the dataset with columns nobody declared kept as JSON.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Raw columns found in a file.
+        """
+        named = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
+        maps = []
+        for mapping in self.maps:
+            place = _place(mapping)
+            said = mapping.set.get(place or "", "").strip()
+            if place and (not said or (said.startswith("as_json(") and said.endswith(")"))):
+                joined = f"{said[:-1]}, {named})" if said else f"as_json({named})"
+                mapping = mapping.model_copy(update={"set": mapping.set | {place: joined}})
+            maps.append(mapping)
+        return self.model_copy(update={"optional": [*self.optional, *columns], "maps": maps})
 
     @property
     def plan(self) -> Plan:
@@ -274,7 +230,7 @@ class Dataset(_Part):
         return faults
 
 
-class Contract(_Part):
+class Contract(BaseModel):
     """Describe a source once: its exports, what they mean and what they may be used for.
 
     Parameters
@@ -286,7 +242,7 @@ class Contract(_Part):
     bases : dict of str to Basis
         Basis declared for ``stitching`` and ``profiling``; none means only with consent. Activation
         always needs a recorded consent, so no basis can be declared for it.
-    terms : Terms, optional
+    terms : UseTerms, optional
         What may be done with the source at all; everything that consent and bases allow by default.
     defaults : dict
         Notebook parameters that suit this source, such as ``horizon_days``; what the user gives wins.
@@ -323,11 +279,13 @@ class Contract(_Part):
     - datasets: Field required
     """
 
+    model_config = STRICT
+
     source: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     en: str = ""
     fr: str = ""
     bases: dict[str, Basis] = {}
-    terms: Terms | None = None
+    terms: UseTerms | None = None
     defaults: dict[str, str | int | float | bool] = {}
     datasets: dict[str, Dataset] = Field(min_length=1)
 
@@ -398,6 +356,11 @@ def shipped(source: str) -> Contract:
     """
     file = files("cdpkit") / "sources" / "contracts" / f"{source}.toml"
     return Contract.parse(file.read_text(encoding="utf-8"))
+
+
+def _place(mapping: Mapping) -> str | None:
+    """Return the JSON column of a mapping's table that takes what nobody declared."""
+    return None if mapping.group else {"profiles": "traits", "events": "properties"}.get(mapping.table)
 
 
 def _faults(error: ValidationError) -> list[str]:

@@ -47,8 +47,12 @@ _PLAIN: tuple[type[exp.Expr], ...] = (
 _AGGREGATES = (exp.Sum, exp.Min, exp.Max, exp.Count, exp.Distinct, exp.Star, exp.Filter, exp.Where, exp.First)
 
 _SPACE = r"[ \x{00A0}\x{202F}]"
-_DIGITS = rf"\s*[€$£]?\s*[+-]?(\d+|\d{{1,3}}({_SPACE}\d{{3}})+)"
-_TAILS = {",": r"(,\d+)?\s*[€$£]?\s*", ".": r"(\.\d+)?([eE][+-]?\d{1,3})?\s*[€$£]?\s*"}
+_GAP = r"[\s\x{00A0}\x{202F}]*"
+_DIGITS = rf"{_GAP}[€$£]?{_GAP}[+-]?(\d+|\d{{1,3}}({_SPACE}\d{{3}})+)"
+_TAILS = {
+    ",": rf"(,\d+)?{_GAP}[€$£]?{_GAP}",
+    ".": rf"(\.\d+)?([eE][+-]?\d{{1,3}})?{_GAP}[€$£]?{_GAP}",
+}
 _ISO = r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|[+-]\d\d(:?\d\d)?))?)?\s*"
 
 

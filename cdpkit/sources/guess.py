@@ -49,14 +49,6 @@ class Guess:
     left: tuple[str, ...]
 
     @property
-    def sentences(self) -> list[str]:
-        """What was found, and what is not proven."""
-        said = [f"{len(self.mapped)} columns mapped to {self.table}" if self.table else "No table found"]
-        said += [f"  {name} <- {column}" for name, column in self.mapped.items()]
-        said += ["Unsure of nothing"] if not self.unsure else ["Unsure of", *(f"  {u}" for u in self.unsure)]
-        return [*said, f"Not mapped: {', '.join(self.left)}"] if self.left else said
-
-    @property
     def contract(self) -> Contract:
         """The proposal, parsed."""
         return Contract.parse(self.toml)

@@ -21,6 +21,9 @@ NOT_JSON, REPEATED = "not a JSON object", "a key given twice in one object"
 _VALUES = ("string_value", "int_value", "float_value", "double_value")
 _BATCH = 20_000
 
+#: Bytes of a record from and to, and which element of a list it is.
+Place = tuple[int, int, int]
+
 
 class _Number(float):
     """A JSON number that remembers how it was written: money must not pass through binary."""
@@ -43,17 +46,16 @@ class Found:
 
     Parameters
     ----------
-    lines, spans, rows
-        Of the sound records: number, bytes from and to, and the values of the columns.
-    bad : dict of int to (list of str, (int, int))
-        Reasons and bytes of the others, by number.
+    places : dict of int to (int, int, int)
+        Of the sound records, by number: bytes from and to, and which element of the list `each`.
+    bad : dict of int to (list of str, (int, int, int))
+        Reasons and places of the others, by number.
     seen, keys : set of str
         Columns some record has, and top-level names met.
     """
 
-    lines: list[int] = field(default_factory=list)
-    spans: list[tuple[int, int]] = field(default_factory=list)
-    bad: dict[int, tuple[list[str], tuple[int, int]]] = field(default_factory=dict)
+    places: dict[int, Place] = field(default_factory=dict)
+    bad: dict[int, tuple[list[str], Place]] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
     keys: set[str] = field(default_factory=set)
 
@@ -84,7 +86,7 @@ def read_objects(data: Any, dataset: Dataset, columns: Sequence[str], used: Sequ
     rows: list[list[str | None]] = []
     lines: list[int] = []
     missing, paths = set(columns), [(column, tuple(column.split("."))) for column in used]
-    for number, span, record in _records(data, dataset, found):
+    for number, place, record in _records(data, dataset, found):
         found.keys.update(record)
         if missing:
             here = {column for column in missing if _present(record, column)}
@@ -92,10 +94,9 @@ def read_objects(data: Any, dataset: Dataset, columns: Sequence[str], used: Sequ
             found.seen |= here
         row = [_text(_value(record, column, path), dataset.decimal) for column, path in paths]
         if any(value is not None and _unsafe(value) for value in row):
-            found.bad[number] = ([CONTROL], span)
+            found.bad[number] = ([CONTROL], place)
             continue
-        found.lines.append(number)
-        found.spans.append(span)
+        found.places[number] = place
         lines.append(number)
         rows.append(row)
         if len(rows) >= _BATCH:
@@ -106,7 +107,7 @@ def read_objects(data: Any, dataset: Dataset, columns: Sequence[str], used: Sequ
     yield found
 
 
-def _records(data: Any, dataset: Dataset, found: Found) -> Iterator[tuple[int, tuple[int, int], dict]]:
+def _records(data: Any, dataset: Dataset, found: Found) -> Iterator[tuple[int, Place, dict]]:
     """Yield sound objects with their number and place; note the others."""
     start, line, count, size = (3 if data[:3] == b"\xef\xbb\xbf" else 0), 0, 0, len(data)
     encoding = dataset.encoding if scannable(dataset.encoding) else "utf-8"
@@ -120,13 +121,65 @@ def _records(data: Any, dataset: Dataset, found: Found) -> Iterator[tuple[int, t
             continue
         record = LONG if len(raw) > dataset.max_record_bytes else _object(raw, encoding)
         elements = _elements(record, dataset) if isinstance(record, dict) else [record]
-        for element in elements:
+        for index, element in enumerate(elements):
             count += 1
             number = count if dataset.each else line
             if isinstance(element, str):
-                found.bad[number] = ([element], span)
+                found.bad[number] = ([element], (*span, index))
             else:
-                yield number, span, element
+                yield number, (*span, index), element
+
+
+def unknown(data: Any, dataset: Dataset, columns: Sequence[str], optional: Sequence[str]) -> tuple[str, ...]:
+    """Return the top-level names of a file that nobody declared, in the order in which they are met.
+
+    Parameters
+    ----------
+    data : buffer
+        Bytes of the whole file.
+    dataset : Dataset
+        How it is written.
+    columns, optional : sequence of str
+        Columns declared, as paths.
+    """
+    known = _known(columns, optional)
+    met: dict[str, None] = {}
+    for _, _, record in _records(data, dataset, Found()):
+        met.update(dict.fromkeys(record))
+    return tuple(n for n in met if n and n not in known and "." not in n and not n.lower().startswith("_cdp"))
+
+
+def _known(columns: Sequence[str], optional: Sequence[str]) -> set[str]:
+    every = {*columns, *optional}
+    return every | {column.split(".")[0] for column in every} | {"each"}
+
+
+class Original:
+    """Records of a file as received: the bytes of a line; of an element, its object with only that element.
+
+    Parameters
+    ----------
+    data : buffer
+        Bytes of the whole file.
+    dataset : Dataset
+        How it is written.
+    """
+
+    def __init__(self, data: Any, dataset: Dataset) -> None:
+        self._data, self._dataset = data, dataset
+
+    def __call__(self, place: Place) -> bytes:
+        """Return the bytes of the record at a place."""
+        raw = bytes(self._data[place[0] : place[1]])
+        if self._dataset.each is None:
+            return raw
+        record = _object(
+            raw.strip(), self._dataset.encoding if scannable(self._dataset.encoding) else "utf-8"
+        )
+        if isinstance(record, str):
+            return raw
+        element = _elements(record, self._dataset)[place[2]]
+        return raw if isinstance(element, str) else json.dumps(element, ensure_ascii=False).encode()
 
 
 def _object(raw: bytes, encoding: str) -> dict | str:
@@ -248,7 +301,32 @@ def to_lines(rows: Iterator[dict | None], path: Path) -> None:
             stream.write("\n" if row is None else json.dumps(row, ensure_ascii=False, default=str) + "\n")
 
 
-def compare(found: Found, columns: Sequence[str], optional: Sequence[str], extra: str) -> list[str]:
+def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a Parquet file as objects, nested columns included.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    ContractError
+        When it cannot be read to its end.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches(5_000):
+            yield from batch.to_pylist()
+    except (pa.ArrowException, OSError):
+        raise ContractError("file", ["must be a whole Parquet file; it cannot be read to its end"]) from None
+
+
+def compare(
+    found: Found, columns: Sequence[str], optional: Sequence[str], extra: str, keep: bool = False
+) -> list[str]:
     """Compare the names met with those of the contract, and return what is worth saying.
 
     Raises
@@ -258,10 +336,10 @@ def compare(found: Found, columns: Sequence[str], optional: Sequence[str], extra
     """
     lacking = [column for column in columns if column not in found.seen]
     faults = [f"some record must have `{column}`" for column in lacking]
-    known = {column.split(".")[0] for column in [*columns, *optional]} | {*columns, *optional, "each"}
-    unknown = sorted(found.keys - known)
-    if unknown and not faults and extra == "refuse":
-        faults.append(f"records must not have other names; got {len(unknown)}: {', '.join(unknown)}")
+    others = sorted(found.keys - _known(columns, optional))
+    if others and not faults and extra == "refuse":
+        faults.append(f"records must not have other names; got {len(others)}: {', '.join(others)}")
     if faults:
         raise ContractError("file", faults)
-    return [f"names not in the contract were left aside: {', '.join(unknown)}"] if unknown else []
+    what = "kept as JSON" if keep else "left aside"
+    return [f"names not in the contract were {what}: {', '.join(others)}"] if others else []

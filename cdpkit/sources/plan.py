@@ -33,7 +33,8 @@ LOADABLE = tuple(
     table
     for table in TABLES
     if "source" in TABLES[table]
-    and table not in ("nodes", "source_files", "source_bases", "source_terms", "quarantine", "golden")
+    and table
+    not in ("nodes", "source_files", "source_bases", "source_terms", "quarantine", "golden", "cleaned")
 )
 
 #: Columns filled by the loader unless a mapping sets them.
@@ -170,6 +171,8 @@ class Plan:
         Tests that refuse a record, with their reasons.
     outputs : tuple of Output
         Rows made.
+    times : tuple
+        When a record says it happened and was known, with the reasons of one that lies ahead.
     """
 
     columns: tuple[str, ...]
@@ -179,6 +182,7 @@ class Plan:
     anonymous: exp.Expr | None
     checks: tuple[tuple[exp.Expr, str], ...]
     outputs: tuple[Output, ...]
+    times: tuple[tuple[exp.Expr, str], ...] = ()
 
     def rehearse(self) -> list[str]:
         """Run every query over no record: what the engine cannot bind is a fault of the contract."""
@@ -276,6 +280,11 @@ def compile_dataset(dataset: Dataset) -> tuple[Plan, list[str]]:
     checks += build.agreed()
     outputs = [build.sight(kind, value) for kind, value in dataset.identifiers.items()]
     outputs += [output for mapping in dataset.maps if (output := build.output(mapping)) is not None]
+    times = tuple(
+        (compiler.compile(text, setting), f"{setting} lies after the file was received")
+        for setting in ("event_time", "known_at")
+        if (text := getattr(dataset, setting))
+    )
     compiler.used |= {key for lookup in dataset.lookups.values() for key in lookup.on}
     plan = Plan(
         tuple(column for column in columns if column in compiler.used),
@@ -285,6 +294,7 @@ def compile_dataset(dataset: Dataset) -> tuple[Plan, list[str]]:
         anonymous,
         checks,
         tuple(outputs),
+        times,
     )
     faults = [*build.faults, *dict.fromkeys(compiler.faults)]
     return plan, faults

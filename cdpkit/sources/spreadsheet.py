@@ -31,8 +31,9 @@ class Sheet:
     ----------
     header : list of str
         Names in the first row that is not empty.
-    bad : dict of int to (list of str, dict)
-        Rows that cannot be trusted, filled by `records`: reasons and cells, by number of the row.
+    bad : dict of int to (list of str, list)
+        Rows that cannot be trusted, filled by `records`: reasons and cells as written (a formula as its
+        text), by number of the row.
 
     Raises
     ------
@@ -42,7 +43,7 @@ class Sheet:
 
     def __init__(self, path: Path, dataset: Dataset) -> None:
         self._dataset = dataset
-        self.bad: dict[int, tuple[list[str], dict[str, Any]]] = {}
+        self.bad: dict[int, tuple[list[str], list[str | None]]] = {}
         try:
             self._values = self._sheet(path, computed=True)
             formulas = _has_formulas(path)
@@ -96,7 +97,7 @@ class Sheet:
             if number <= self.first or (not faults and not any(v is not None for v in values.values())):
                 yield None
             elif faults:
-                self.bad[number] = (faults, values)
+                self.bad[number] = (faults, [cell_text(cell.value, self._dataset) for cell in written or row])
                 yield None
             else:
                 yield values

@@ -155,15 +155,13 @@ def test_a_check_writes_nothing_and_tells_what_would_happen(put):
 
 
 def test_the_command_line_proposes_and_checks(put, tmp_path, cli):
-    """`source guess` writes a contract that `source check` accepts on the same file."""
+    """`source guess` proposes a contract that `source check` accepts on the same file."""
     path, out = put(FRENCH, name="commandes.csv"), tmp_path / "commandes.toml"
-    told = cli.invoke(app, ["source", "guess", str(path), "--out", str(out)])
-    assert told.exit_code == 0 and "Unsure of" in told.output and out.exists()
+    told = cli.invoke(app, ["source", "guess", str(path)])
+    assert told.exit_code == 0 and "# Unsure of zone" in told.output
+    out.write_text(told.output, encoding="utf-8")
     tried = cli.invoke(app, ["source", "check", str(out), str(path)])
     assert tried.exit_code == 0 and "40 of 40 records good" in tried.output
-    assert cli.invoke(app, ["source", "guess", str(path), "--out", str(out)]).exit_code != 0, (
-        "nothing is overwritten"
-    )
 
 
 @pytest.fixture
