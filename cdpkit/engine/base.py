@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
-from cdpkit.errors import IntegrityError
+from cdpkit.errors import IntegrityError, LakeError
 from cdpkit.lake.dataset import Dataset
 from cdpkit.schema import TABLES
 
@@ -95,6 +95,20 @@ class LakeEngine(ABC):
         """The published snapshot this engine reads, or None on heads and in memory."""
         return self._view.snapshot if self._view is not None else None
 
+    def dataset(self, name: str) -> Dataset:
+        """Return a canonical table with its files, at the version this engine reads."""
+        version = self._view.version(name) if self._view is not None else None
+        if self._view is None or version is None:
+            return Dataset(TABLES[name], Path())
+        return self._view.dataset(name)
+
+    def show(self, name: str, dataset: Dataset) -> None:
+        """Make some files of a table visible under a name of their own."""
+        if name in TABLES or name in self._stored():
+            raise LakeError("`name` must not be that of a table", got=name)
+        self._open(name, dataset)
+        self._tables.add(name)
+
     def close(self) -> None:
         """Release the pin on the snapshot."""
         if self._view is not None:
@@ -116,13 +130,9 @@ class LakeEngine(ABC):
         """Open the tables a statement may name; a word too many costs one unused view."""
         for name in (set(re.findall(r"\w+", text)) & (set(TABLES) | self._stored())) - self._tables:
             version = self._view.version(name) if self._view is not None else None
-            if self._views.get(name, _ABSENT) == version:
-                continue
-            if self._view is not None and version is not None:
-                self._open(name, self._view.dataset(name))
-            else:
-                self._open(name, Dataset(TABLES[name], Path()))
-            self._views[name] = version
+            if self._views.get(name, _ABSENT) != version:
+                self._open(name, self.dataset(name))
+                self._views[name] = version
 
     def _own(self, name: str) -> bool:
         """Make a name this engine's own; tell whether a view stood under it."""
