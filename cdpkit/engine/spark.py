@@ -38,13 +38,18 @@ SETTINGS = {
     "spark.sql.caseSensitive": "false",
 }
 
-#: What one machine needs, and a cluster decides for itself.
+#: What one machine needs, and a cluster decides for itself. On little data, preparing a wide statement costs
+#: far more than running it: no generated code, no plan changed on the way, and Java's quick compiler.
 LOCAL = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": "2",
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
 }
 

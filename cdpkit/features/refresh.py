@@ -28,7 +28,6 @@ from sqlglot import exp, parse_one
 from cdpkit.features.build import FeatureSet
 from cdpkit.features.built import Built
 from cdpkit.features.compile import statement
-from cdpkit.features.declarations import fact
 from cdpkit.features.history import INTERACTIONS, STRANDS
 from cdpkit.features.permission import permit
 from cdpkit.features.plan import Part, plan
@@ -41,7 +40,7 @@ from cdpkit.features.population import (
     snapshot_persons,
 )
 from cdpkit.features.predicate import parse
-from cdpkit.features.scans import MEMBERS, PERSONS, Clock, fact_relation, holds, scan_query
+from cdpkit.features.scans import MEMBERS, PERSONS, fact_relation, holds, scan_query
 from cdpkit.features.state import Kept, Shelf, from_store, read_header, to_store, write_header
 from cdpkit.features.tree import (
     Tree,
@@ -49,7 +48,6 @@ from cdpkit.features.tree import (
     col,
     count,
     double,
-    is_null,
     join,
     named,
     num,
@@ -274,9 +272,7 @@ class _Refresh:
                 earlier = self._sum(part, "was_before", moment(self.kept.as_of))
                 change = exp.Sub(this=change, expression=earlier)
             columns.append(named(exp.cast(exp.Paren(this=change), "bigint"), column))
-        query = select(
-            [col("node_id", "f"), *columns], table(_moved(name), "f"), group=[col("node_id", "f")]
-        )
+        query = select([col("node_id", "f"), *columns], table(_moved(name), "f"), group=[col("node_id", "f")])
         moved = [exp.NEQ(this=col(c, "d"), expression=num(0)) for c in parts.values()]
         some: Tree = moved[0]
         for other in moved[1:]:
@@ -333,9 +329,7 @@ class _Refresh:
                     "OR p.person_id IN (SELECT was FROM refresh_regrouped WHERE NOT was IS NULL)"
                 ),
             )
-        engine.materialise(
-            MEMBERS, _sql(f"SELECT * FROM {_ALL} WHERE key IN (SELECT key FROM {_TOUCHED})")
-        )
+        engine.materialise(MEMBERS, _sql(f"SELECT * FROM {_ALL} WHERE key IN (SELECT key FROM {_TOUCHED})"))
         engine.materialise("refresh_still", self._still())
         return int(engine.query(f"SELECT count(*) AS n FROM {_TOUCHED}").to_pandas()["n"].item())
 
@@ -345,7 +339,9 @@ class _Refresh:
         if not parts:
             return None
         crossed = [or_else(c, exp.false()) for c in self._crossings(parts)]
-        fresh = exp.Not(this=exp.Paren(this=exp.And(this=col("is_now", "f"), expression=col("was_before", "f"))))
+        fresh = exp.Not(
+            this=exp.Paren(this=exp.And(this=col("is_now", "f"), expression=col("was_before", "f")))
+        )
         some: Tree = fresh
         for crossing in crossed:
             some = exp.Or(this=some, expression=crossing)
@@ -380,7 +376,9 @@ class _Refresh:
                 joins.append(_on_key(sub(self._sums(name, parts), f"d{i}"), f"d{i}"))
                 where_is |= {part: (f"d{i}", column) for part, column in parts.items()}
         if self.shelf.still:
-            columns = [named(from_store(p, col(f"s{i}", "r")), f"s{i}") for i, p in enumerate(self.shelf.still)]
+            columns = [
+                named(from_store(p, col(f"s{i}", "r")), f"s{i}") for i, p in enumerate(self.shelf.still)
+            ]
             state = select([col("person_id", "r"), *columns], table("refresh_still", "r"))
             same = exp.EQ(this=col("person_id", "s"), expression=col("person_id", "p"))
             joins.append(join(sub(state, "s"), same, "LEFT"))
@@ -453,7 +451,9 @@ class _Refresh:
                 f"SELECT m.node_id, p.person_id FROM {_ALL} AS m JOIN {PERSONS} AS p ON p.key = m.key"
             )
             self.run.lake.write(
-                self.shelf.persons(), self.engine.query("SELECT * FROM refresh_still").to_arrow(), mode="overwrite"
+                self.shelf.persons(),
+                self.engine.query("SELECT * FROM refresh_still").to_arrow(),
+                mode="overwrite",
             )
             self.run.lake.write(self.shelf.members(), self.engine.query(members).to_arrow(), mode="overwrite")
         names = sorted({*self._tables(), *self.shelf.facts, *self._seen()})

@@ -17,7 +17,7 @@ from sqlglot import exp
 
 from cdpkit.features.declarations import Output, fact
 from cdpkit.features.plan import Part
-from cdpkit.features.tree import Tree, col, named, struct, wide
+from cdpkit.features.tree import Tree, struct, wide
 from cdpkit.schema import Column, Table
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class Shelf:
     def log(self, name: str) -> Table:
         """Return the table of the differences of one fact's sums."""
         columns = [_key("node_id", "int64")]
-        columns += [Column(c, "int64", f"{p.op} {p.column or ''}", p.op) for p, c in self.added_to(name).items()]
+        columns += [
+            Column(c, "int64", f"{p.op} {p.column or ''}", p.op) for p, c in self.added_to(name).items()
+        ]
         words = "Differences of sums by record", "Écarts de sommes par enregistrement"
         return Table(f"state_{self.name}_of_{name}", (), tuple(columns), *words)
 

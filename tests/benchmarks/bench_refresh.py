@@ -18,6 +18,7 @@ import platform
 import statistics
 import tempfile
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -156,7 +157,9 @@ def until(rows: pa.Table, first: pd.Timestamp | None, last: pd.Timestamp) -> pa.
 
     kept = pc.less(rows["known_at"], pa.scalar(last.to_pydatetime(), pa.timestamp("us")))
     if first is not None:
-        kept = pc.and_(kept, pc.greater_equal(rows["known_at"], pa.scalar(first.to_pydatetime(), pa.timestamp("us"))))
+        kept = pc.and_(
+            kept, pc.greater_equal(rows["known_at"], pa.scalar(first.to_pydatetime(), pa.timestamp("us")))
+        )
     return rows.filter(kept)
 
 
@@ -186,9 +189,13 @@ def measure(events: int, steps: list[int]) -> dict[str, Any]:
                     run.lake.write(name, table)
                 for name, features in sets.items():
                     with run.engine() as engine:
-                        full, a = cpu(lambda: features.build(engine, today, consent=False).to_pandas("float32"))
-                    moved, done = cpu(lambda: refresh(run, features, today, consent=False))
-                    extra, b = cpu(lambda: done.built.to_pandas("float32"))
+                        full, a = cpu(
+                            lambda features=features, engine=engine, today=today: features.build(
+                                engine, today, consent=False
+                            ).to_pandas("float32")
+                        )
+                    moved, done = cpu(partial(refresh, run, features, today, consent=False))
+                    extra, b = cpu(partial(done.built.to_pandas, "float32"))
                     taken[name].append({
                         "days": step, "new_share": round(sum(t.num_rows for t in new.values()) / sum(t.num_rows for t in rows.values()), 4),
                         "full_cpu_s": round(full, 2), "refresh_cpu_s": round(moved + extra, 2),
@@ -210,7 +217,8 @@ def main() -> None:
     asked = parser.parse_args()
     found = measure(asked.events, [4, 4, 4, 1])
     shares = {
-        name: statistics.median(s["share"] for s in steps if s["days"] == 4) for name, steps in found["steps"].items()
+        name: statistics.median(s["share"] for s in steps if s["days"] == 4)
+        for name, steps in found["steps"].items()
     }
     bars = {"additive": 0.17, "whole": 0.30}
     found["bars"] = {n: {"share": shares[n], "bar": bars[n], "met": shares[n] <= bars[n]} for n in bars}

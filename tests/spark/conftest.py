@@ -1,4 +1,4 @@
-"""One Spark session for all tests, small and quick to compile, and the random worlds of the features' tests."""
+"""One Spark session for all tests, and the random worlds of the features' tests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,6 @@ import pytest
 
 from cdpkit.engine.spark import local_session, why_not
 
-#: Java's quick compiler and no generated code: on a few rows, preparing costs far more than running.
-QUICK = {
-    "spark__driver__extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-    "spark__sql__codegen__wholeStage": "false",
-    "spark__sql__codegen__factoryMode": "NO_CODEGEN",
-    "spark__sql__adaptive__enabled": "false",
-    "spark__sql__shuffle__partitions": "2",
-    "spark__sql__warehouse__dir": "/nonexistent",
-}
-
 
 @pytest.fixture(scope="session")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
@@ -29,8 +19,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if reason:
         pytest.skip(f"Spark cannot run here: {reason}; `make java` installs it")
     folder = str(tmp_path_factory.mktemp("spark"))
-    more = QUICK | {"spark__sql__warehouse__dir": folder, "spark__sql__session__timeZone": "Europe/Paris"}
-    spark = local_session(cores=2, memory="1g", **more)
+    more = {"spark__sql__warehouse__dir": folder, "spark__sql__session__timeZone": "Europe/Paris"}
+    spark = local_session(**more)
     yield spark
     spark.stop()
 

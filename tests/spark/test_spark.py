@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +11,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from cdpkit.definitions import HotProspectDefinition
 from cdpkit.engine import DuckDBEngine, SparkEngine
 from cdpkit.errors import IntegrityError, LakeError
 from cdpkit.features import (
@@ -37,6 +37,7 @@ from cdpkit.features import (
     Trend,
     catalogue,
     known,
+    labels,
 )
 from cdpkit.run import Run
 from cdpkit.schema import TABLES
@@ -108,7 +109,10 @@ def assert_same(got: pd.DataFrame, expected: pd.DataFrame, features: FeatureSet)
     for name in features.names:
         g, e, output = got[name], expected[name], features[name]
         if output.dtype == "category":
-            assert g.astype("object").where(g.notna(), None).tolist() == e.astype("object").where(e.notna(), None).tolist(), name
+            assert (
+                g.astype("object").where(g.notna(), None).tolist()
+                == e.astype("object").where(e.notna(), None).tolist()
+            ), name
         elif output.unit == "count" or output.formula in ("count", "counted", "sum", "flag"):
             np.testing.assert_array_equal(g.to_numpy(), e.to_numpy(), err_msg=name)
         else:
@@ -124,14 +128,26 @@ def test_every_feature_is_duckdb_s_at_a_date(duck, spark, everything: FeatureSet
     assert present.mean() > 0.8, f"too many features are empty to compare: {present[~present].index.tolist()}"
 
 
-def test_every_feature_is_duckdb_s_at_dates_by_row(duck, spark, everything: FeatureSet) -> None:
-    """Rows with a date of their own go through the same compiler."""
+def test_every_kind_is_duckdb_s_at_dates_by_row(duck, spark) -> None:
+    """Rows with a date of their own, and permission at two dates, go through the same compiler."""
     at = pd.DataFrame(
         [(p, START + d * DAY) for p in ("joint1", "own01", "joint2", "nobody") for d in (14, 31)],
         columns=["person_id", "ts"],
     )
-    expected = everything.build(duck, at=at).to_pandas()
-    assert_same(everything.build(spark, at=at).to_pandas(), expected, everything)
+    expected = OTHERS.build(duck, at=at, consent_at=DATE).to_pandas()
+    assert_same(OTHERS.build(spark, at=at, consent_at=DATE).to_pandas(), expected, OTHERS)
+
+
+def test_labels_and_kept_rows_are_duckdb_s(duck, spark) -> None:
+    """Labels are the same, and features kept on Spark as a table are those that are brought here."""
+    hot = HotProspectDefinition("purchase", horizon_days=9, population="all")
+    dates = [START + d * DAY for d in (12, 20)]
+    told = [labels.build(e, hot, dates, "all", watermark=DATE, consent_at=DATE) for e in (spark, duck)]
+    pd.testing.assert_frame_equal(*told)
+    few = FeatureSet("few", OTHERS.features[:4])
+    few.keep(spark, "kept_rows", dates, consent_at=DATE)
+    there = spark.query("SELECT * FROM kept_rows ORDER BY as_of, person_id").to_pandas()
+    pd.testing.assert_frame_equal(there, few.build(duck, dates, consent_at=DATE).to_pandas(), rtol=1e-9)
 
 
 @pytest.mark.parametrize("dialect", ["bigquery", "snowflake"])
@@ -216,13 +232,19 @@ def test_results_come_back_in_the_product_s_types(spark: SparkEngine) -> None:
                CAST(1.25 AS DECIMAL(18,4)) AS price, CAST(12 AS DECIMAL(38,0)) AS wide FROM orders
     """
     result = spark.query(sql)
-    kinds = {"total": "int64", "first": "datetime64[us]", "source": "str", "price": "float64", "wide": "int64"}
+    kinds = {
+        "total": "int64",
+        "first": "datetime64[us]",
+        "source": "str",
+        "price": "float64",
+        "wide": "int64",
+    }
     assert result.to_pandas().dtypes.astype(str).to_dict() == kinds
     assert sum(piece.num_rows for piece in spark.query("SELECT node_id FROM orders").batches(7)) == 120
     with pytest.raises(Exception, match="TABLE_OR_VIEW_NOT_FOUND"):
         spark.query("SELECT * FROM stray")
     overflow = spark.query("SELECT SUM(CAST(4611686018427387904 AS BIGINT)) AS s FROM orders")
-    with pytest.raises(Exception, match="ARITHMETIC_OVERFLOW|overflow"):
+    with pytest.raises(Exception, match=r"ARITHMETIC_OVERFLOW|overflow"):
         overflow.to_arrow()
 
 
