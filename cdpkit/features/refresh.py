@@ -19,9 +19,8 @@ definitions, an earlier date, files erased) it is built from nothing, and the re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlglot import exp, parse_one
 
@@ -29,6 +28,7 @@ from cdpkit.features.build import FeatureSet
 from cdpkit.features.built import Built
 from cdpkit.features.compile import statement
 from cdpkit.features.history import INTERACTIONS, STRANDS
+from cdpkit.features.moves import SIDES, differences, moved, moved_nodes, moved_rows, side_of
 from cdpkit.features.permission import permit
 from cdpkit.features.plan import Part, plan
 from cdpkit.features.population import (
@@ -39,24 +39,17 @@ from cdpkit.features.population import (
     snapshot_members,
     snapshot_persons,
 )
-from cdpkit.features.predicate import parse
-from cdpkit.features.scans import MEMBERS, PERSONS, fact_relation, holds, scan_query
+from cdpkit.features.scans import MEMBERS, PERSONS, fact_relation, scan_query
 from cdpkit.features.state import Kept, Shelf, from_store, read_header, to_store, write_header
 from cdpkit.features.tree import (
     Tree,
-    all_of,
     col,
-    count,
-    double,
     join,
     named,
     num,
-    only,
-    or_else,
     select,
     sub,
     table,
-    text,
     timestamp,
     when,
 )
@@ -158,6 +151,17 @@ class _Refresh:
         self.shelf = Shelf.of(features.name, features.outputs)
         self.kept = read_header(engine, self.shelf)
         self.changes: dict[str, Change] = {}
+        self.first_seen: dict[str, Any] = {}
+
+    @property
+    def at(self) -> Tree:
+        """The date, as SQL."""
+        return moment(self.now)
+
+    @property
+    def before(self) -> Tree | None:
+        """The date of the state, as SQL."""
+        return None if self.kept is None else moment(self.kept.as_of)
 
     def do(self, population: Population) -> Refreshed:
         """Move the state, then read the features off it."""
@@ -166,8 +170,9 @@ class _Refresh:
             self.kept = None
             self.changes = {name: self._change(name, None) for name in self._tables()}  # type: ignore[misc]
         for name, change in self.changes.items():
-            for side in ("kept", "added", "removed"):
+            for side in SIDES:
                 self.engine.show(f"{name}__{side}", getattr(change, side))
+        self.first_seen = self._first_times()
         self._persons(population)
         logs = self._move_sums()
         touched = self._renew() if self.shelf.still else 0
@@ -209,12 +214,13 @@ class _Refresh:
         """Append to each log what today changes; return the rows each log was last made of."""
         sizes: dict[str, int] = {}
         for name in self.shelf.facts:
-            self.engine.materialise(_moved(name), self._moved_rows(name))
+            asked = [p for p in (*self.shelf.added, *self.shelf.still) if p.table == name]
+            self.engine.materialise(moved(name), moved_rows(name, asked, self.before, self.at))
             parts = self.shelf.added_to(name)
             if not parts:
                 continue
             log = self.shelf.log(name)
-            changed = self.engine.query(self._differences(name, parts)).to_arrow()
+            changed = self.engine.query(differences(name, parts, self.before, self.at)).to_arrow()
             if self.kept is None:
                 self.run.lake.write(log, changed, mode="overwrite")
                 sizes[name] = changed.num_rows
@@ -229,77 +235,6 @@ class _Refresh:
                 sizes[name] = rows.num_rows
         return sizes
 
-    def _moved_rows(self, name: str) -> Tree:
-        """Return the rows that changed sides: ``is_now`` and ``was_before`` say where they are and were."""
-        parts = [p for p in (*self.shelf.added, *self.shelf.still) if p.table == name]
-        columns = [col(c, "f") for c in sorted(_columns(parts))]
-
-        def rows(side: str, now: bool, before: bool, where: Tree | None = None) -> exp.Select:
-            sides = [named(exp.Boolean(this=now), "is_now"), named(exp.Boolean(this=before), "was_before")]
-            source = _side(fact_relation(name, "f"), side)
-            return select([c.copy() for c in columns] + sides, source, where=where)
-
-        pieces = [rows("added", True, False)]
-        if self.kept is not None:
-            crossed = self._crossings(parts)
-            for i, crossing in enumerate(crossed):
-                # A row that crosses twice is one row.
-                earlier = [exp.Not(this=or_else(c.copy(), exp.false())) for c in crossed[:i]]
-                pieces.append(rows("kept", True, True, all_of([crossing.copy(), *earlier])))
-            pieces.append(rows("removed", False, True))
-        union: Tree = pieces[0]
-        for piece in pieces[1:]:
-            union = exp.Union(this=union, expression=piece, distinct=False)
-        return union
-
-    def _crossings(self, parts: Sequence[Part]) -> list[Tree]:
-        """Return the ways in which a row may have changed sides since the state."""
-        assert self.kept is not None
-        before, now = self.kept.as_of, self.now
-        times = ["event_time", "known_at", *sorted({t for p in parts for t in _outcome_times(p)})]
-        ways = [_between(col(time, "f"), moment(before), moment(now)) for time in times]
-        for window in sorted({p.window for p in parts if p.window is not None}):
-            edges = [_back(moment(t), window) for t in (before, now)]
-            ways.append(_between(col("event_time", "f"), *edges))
-        return ways
-
-    def _differences(self, name: str, parts: dict[Part, str]) -> Tree:
-        """Return, by record, what its sums changed by: ``node_id`` and a column a sum."""
-        columns = []
-        for part, column in parts.items():
-            change = self._sum(part, "is_now", moment(self.now))
-            if self.kept is not None:
-                earlier = self._sum(part, "was_before", moment(self.kept.as_of))
-                change = exp.Sub(this=change, expression=earlier)
-            columns.append(named(exp.cast(exp.Paren(this=change), "bigint"), column))
-        query = select([col("node_id", "f"), *columns], table(_moved(name), "f"), group=[col("node_id", "f")])
-        moved = [exp.NEQ(this=col(c, "d"), expression=num(0)) for c in parts.values()]
-        some: Tree = moved[0]
-        for other in moved[1:]:
-            some = exp.Or(this=some, expression=other)
-        return select([exp.Star()], sub(query, "d"), where=some)
-
-    def _sum(self, part: Part, side: str, at: Tree) -> Tree:
-        """Return a sum over the rows of one side that count at a date."""
-        value = col(part.column or "event_time", "f")
-        visible = [
-            col(side, "f"),
-            exp.LT(this=col("event_time", "f"), expression=at.copy()),
-            exp.LT(this=col("known_at", "f"), expression=at.copy()),
-            holds(part.where, at.copy),
-        ]
-        if part.window is not None:
-            start = _back(at.copy(), part.window)
-            visible.append(exp.GTE(this=col("event_time", "f"), expression=start))
-        if part.op == "count":
-            return only(count(), visible)
-        if part.op == "filled":
-            return only(exp.Count(this=value), visible)
-        if part.op == "micro":
-            millions = exp.Mul(this=double(value), expression=double(num(1_000_000)))
-            value = exp.cast(exp.Round(this=millions), exp.DataType.Type.BIGINT)  # type: ignore[assignment]
-        return or_else(only(exp.Sum(this=value), visible), num(0))
-
     # --- other aggregates, by person ------------------------------------------------------------------
 
     def _renew(self) -> int:
@@ -308,8 +243,7 @@ class _Refresh:
         if self.kept is None:
             engine.materialise(_TOUCHED, _sql(f"SELECT key, person_id FROM {PERSONS}"))
         else:
-            ways = [self._moved_nodes(name) for name in self.shelf.facts]
-            engine.materialise("refresh_nodes", _union([way for way in ways if way is not None]))
+            engine.materialise("refresh_nodes", self._moved_nodes())
             engine.materialise(
                 "refresh_regrouped",
                 _sql(
@@ -324,7 +258,8 @@ class _Refresh:
                 _sql(
                     f"SELECT p.key, p.person_id FROM {PERSONS} AS p "
                     f"LEFT JOIN {still} AS s ON s.person_id = p.person_id WHERE s.person_id IS NULL "
-                    f"OR p.key IN (SELECT m.key FROM {_ALL} AS m JOIN refresh_nodes AS d ON d.node_id = m.node_id) "
+                    f"OR p.key IN (SELECT m.key FROM {_ALL} AS m "
+                    "JOIN refresh_nodes AS d ON d.node_id = m.node_id) "
                     "OR p.person_id IN (SELECT person_id FROM refresh_regrouped WHERE NOT person_id IS NULL) "
                     "OR p.person_id IN (SELECT was FROM refresh_regrouped WHERE NOT was IS NULL)"
                 ),
@@ -333,19 +268,17 @@ class _Refresh:
         engine.materialise("refresh_still", self._still())
         return int(engine.query(f"SELECT count(*) AS n FROM {_TOUCHED}").to_pandas()["n"].item())
 
-    def _moved_nodes(self, name: str) -> Tree | None:
-        """Return the records with a row of a fact that changed sides for an aggregate by person."""
-        parts = [p for p in self.shelf.still if p.table == name]
-        if not parts:
-            return None
-        crossed = [or_else(c, exp.false()) for c in self._crossings(parts)]
-        fresh = exp.Not(
-            this=exp.Paren(this=exp.And(this=col("is_now", "f"), expression=col("was_before", "f")))
-        )
-        some: Tree = fresh
-        for crossing in crossed:
-            some = exp.Or(this=some, expression=crossing)
-        return select([col("node_id", "f")], table(_moved(name), "f"), where=some).distinct()
+    def _moved_nodes(self) -> Tree:
+        """Return the records with a row that changed sides for an aggregate by person."""
+        assert self.before is not None
+        ways = []
+        for name in sorted({part.table for part in self.shelf.still}):
+            parts = [part for part in self.shelf.still if part.table == name]
+            ways.append(moved_nodes(name, parts, self.before, self.at))
+        union = ways[0]
+        for way in ways[1:]:
+            union = exp.Union(this=union, expression=way, distinct=True)
+        return union
 
     def _still(self) -> Tree:
         """Return the aggregates of everybody: those of the touched computed, the others' as they were."""
@@ -390,7 +323,10 @@ class _Refresh:
             alias = f"m_{scan.name}"
             joins.append(_on_key(sub(scan_query(scan, self.clock), alias), alias))
             where_is |= {part: (alias, column) for part, column in scan.columns.items()}
-        seen = self._first_seen()
+        seen = {
+            name: timestamp(exp.Null()) if first is None else moment(first)
+            for name, first in self.first_seen.items()
+        }
         tree = statement(self.features.outputs, where_is, joins, self.clock, seen)
         rows = self.engine.query(tree).to_arrow()
         rows = rows.take(pc.sort_indices(rows["key"])).drop_columns(["key"])
@@ -415,17 +351,8 @@ class _Refresh:
             columns.append(named(value, column))
         return select([col("key", "t"), *columns], sub(totals, "t"))
 
-    def _first_seen(self) -> dict[str, Tree]:
-        """Return when each source first spoke: what the state says, or the rows since."""
-        found: dict[str, Tree] = {}
-        for name, known in self._seen().items():
-            found[name] = timestamp(exp.Null()) if known is None else moment(known)
-        return found
-
-    def _seen(self) -> dict[str, Any]:
-        """Return the first time of each fact whose declared fill needs it."""
-        if hasattr(self, "_seen_first"):
-            return self._seen_first
+    def _first_times(self) -> dict[str, Any]:
+        """Return when each source that a declared fill needs first spoke: by the state, or the rows since."""
         numeric = (int, float)
         wanted = {o.table for o in self.features.outputs if isinstance(o.fill, numeric) and o.history is None}
         out: dict[str, Any] = {}
@@ -435,13 +362,14 @@ class _Refresh:
             source = fact_relation(name, "f")
             time, learned = col("event_time", "f"), col("known_at", "f")
             later = when(exp.GT(this=time, expression=learned), time.copy(), learned.copy())
-            first = select([named(exp.Min(this=later), "first")], _side(source, "added") if told else source)
+            first = select(
+                [named(exp.Min(this=later), "first")], side_of(source, "added") if told else source
+            )
             times = [self.engine.query(first).to_pandas()["first"].iloc[0]]
             if told:
                 times.append(self.kept.first_seen.get(name))  # type: ignore[union-attr]
             times = [t for t in times if t is not None and t == t]
             out[name] = min(times) if times else None
-        self._seen_first = out
         return out
 
     def _store(self, log_rows: dict[str, int]) -> None:
@@ -456,74 +384,23 @@ class _Refresh:
                 mode="overwrite",
             )
             self.run.lake.write(self.shelf.members(), self.engine.query(members).to_arrow(), mode="overwrite")
-        names = sorted({*self._tables(), *self.shelf.facts, *self._seen()})
-        versions = {name: self.changes[name].kept for name in self.changes}
+        names = sorted({*self._tables(), *self.shelf.facts, *self.first_seen})
         write_header(
             self.run,
             self.shelf,
             Kept(
                 self.now,
-                {name: self._version(name) if name in versions else None for name in names},
-                self._seen(),
+                {name: self.engine.dataset(name).version if name in self.changes else None for name in names},
+                self.first_seen,
                 log_rows,
             ),
         )
 
-    def _version(self, name: str) -> int | None:
-        return self.engine.dataset(name).version
-
 
 def _sql(sql: str) -> Tree:
     """Return a statement written here as a tree, for any dialect."""
-    return parse_one(sql, dialect="duckdb")
-
-
-def _moved(name: str) -> str:
-    return f"refresh_moved_{name}"
-
-
-def _side(source: Tree, side: str) -> Tree:
-    """Return a fact read from some of its files."""
-    for found in source.find_all(exp.Table):
-        found.set("this", exp.Identifier(this=f"{found.name}__{side}", quoted=True))
-    return source
-
-
-def _columns(parts: Iterable[Part]) -> set[str]:
-    """Return the columns that the rows which changed sides must carry."""
-    named_in = {"node_id", "event_time", "known_at"}
-    for part in parts:
-        if part.where is not None:
-            named_in |= {column.name for column in parse(part.where).find_all(exp.Column)}
-        if part.level == "rows" and part.column is not None:
-            named_in.add(part.column)
-    return named_in
-
-
-def _outcome_times(part: Part) -> set[str]:
-    """Return the outcome times that a part's filter asks for."""
-    if part.where is None:
-        return set()
-    calls = parse(part.where).find_all(exp.Anonymous)
-    return {call.expressions[0].name for call in calls}
-
-
-def _between(value: Tree, first: Tree, last: Tree) -> Tree:
-    after = exp.GTE(this=value, expression=first)
-    return exp.Paren(this=exp.And(this=after, expression=exp.LT(this=value.copy(), expression=last)))
-
-
-def _back(at: Tree, window: int) -> Tree:
-    interval = exp.Interval(this=text(str(window)), unit=exp.Var(this="DAY"))
-    return exp.Sub(this=at, expression=interval)
+    return cast(Tree, parse_one(sql, dialect="duckdb"))
 
 
 def _on_key(source: Tree, alias: str) -> exp.Join:
     return join(source, exp.EQ(this=col("key", alias), expression=col("key", "p")), "LEFT")
-
-
-def _union(queries: Sequence[Tree]) -> Tree:
-    first, *others = queries
-    for query in others:
-        first = exp.Union(this=first, expression=query, distinct=True)
-    return first

@@ -174,12 +174,11 @@ def read_header(engine: DuckDBEngine, shelf: Shelf) -> Kept | None:
     rows = engine.query(f"SELECT * FROM {name}").to_pandas()
     if rows.empty or set(rows["digest"]) != {shelf.digest}:
         return None
-    by_fact = rows.set_index("fact")
     return Kept(
         rows["as_of"].max(),
-        {f: None if v != v else int(v) for f, v in by_fact["version"].items()},
-        {f: None if t != t else t for f, t in by_fact["first_seen"].items()},
-        {f: int(n) for f, n in by_fact["log_rows"].items()},
+        {f: None if v != v else int(v) for f, v in zip(rows["fact"], rows["version"], strict=True)},
+        {f: None if t != t else t for f, t in zip(rows["fact"], rows["first_seen"], strict=True)},
+        {f: int(n) for f, n in zip(rows["fact"], rows["log_rows"], strict=True)},
     )
 
 
@@ -192,7 +191,7 @@ def write_header(run: Run, shelf: Shelf, kept: Kept) -> None:
         {
             "fact": facts,
             "version": pd.array([kept.versions[f] for f in facts], dtype="Int64"),
-            "first_seen": pd.to_datetime([kept.first_seen.get(f) for f in facts]).astype("datetime64[us]"),
+            "first_seen": pd.Series([kept.first_seen.get(f) for f in facts], dtype="datetime64[us]"),
             "as_of": kept.as_of,
             "digest": shelf.digest,
             "log_rows": [kept.log_rows.get(f, 0) for f in facts],

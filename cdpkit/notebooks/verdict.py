@@ -29,8 +29,8 @@ class Verdict:
     topic : str
         Topic of the notebook.
     status : str
-        ``ok``, ``skipped`` (the notebook said why, or the data or the machine could not carry it), ``resumed``
-        (done by an earlier run and kept), ``failed`` or ``not run``.
+        ``ok``, ``skipped`` (the notebook said why, or the data or the machine could not carry it),
+        ``resumed`` (done by an earlier run and kept), ``failed`` or ``not run``.
     kind : str
         Of a failure: ``raised``, ``killed``, ``timeout``, ``exited``, ``no sentinel``, ``unfinished``.
     reason : str

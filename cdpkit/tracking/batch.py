@@ -14,9 +14,6 @@ import pandas as pd
 from cdpkit.tracking.registry import _required, check, example_rows, fetch
 from cdpkit.tracking.store import HasStore, open_store
 
-#: How the wire types of a model are called in Spark.
-_SPARK = {"double": "double", "string": "string"}
-
 
 def score_on_spark(
     frame: Any,
@@ -65,6 +62,8 @@ def score_on_spark(
     """
     from mlflow.pyfunc import load_model, spark_udf
 
+    from cdpkit import serving
+
     store = open_store(workspace)
     entry = _required(store, topic, version)
     with tempfile.TemporaryDirectory() as scratch:
@@ -78,19 +77,17 @@ def score_on_spark(
     wire: dict[str, str] = spec["inputs"]
     asked = {"as_of": pd.Timestamp(as_of).isoformat(), "version": entry.version}  # type: ignore[arg-type]
     answer = load_model(str(copy)).predict(example_rows(wire), params=asked)
-    kinds = {name: "double" if pd.api.types.is_float_dtype(answer[name]) else "string" for name in answer}
+    fields = [f"{name} {serving.OUTPUTS[str(name)]}" for name in pd.DataFrame(answer).columns]
     score = spark_udf(
         frame.sparkSession,
         str(copy),
-        result_type=", ".join(f"{name} {kind}" for name, kind in kinds.items()),
+        result_type=", ".join(fields),
         env_manager="local",
         params=asked,
     )
     present = set(frame.columns)
     columns = [
-        f"CAST(`{name}` AS {_SPARK[kind]}) AS `{name}`"
-        if name in present
-        else f"CAST(NULL AS {_SPARK[kind]}) AS `{name}`"
+        f"CAST(`{name}` AS {kind}) AS `{name}`" if name in present else f"CAST(NULL AS {kind}) AS `{name}`"
         for name, kind in wire.items()
     ]
     rows = frame.selectExpr(*(f"`{key}`" for key in keys), *columns)
