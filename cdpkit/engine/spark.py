@@ -47,6 +47,7 @@ LOCAL = {
     "spark.driver.bindAddress": "127.0.0.1",
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.adaptive.enabled": "false",
+    "spark.buffer.pageSize": "1m",
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
@@ -144,7 +145,6 @@ class SparkEngine(LakeEngine):
     ) -> None:
         self.session = _own_session(session if session is not None else local_session())
         super().__init__(lake, snapshot)
-        self._kept: dict[str, DataFrame] = {}
         for name, frame in (frames or {}).items():
             self.register(name, frame)
 
@@ -180,14 +180,20 @@ class SparkEngine(LakeEngine):
         self._keep(name, _spark_frame(self.session, table_of(name, frame)))
 
     def materialise(self, name: str, sql: str | Expression) -> None:
-        """Keep the rows of a query as a table of this engine, computed when they are first asked."""
-        self._keep(name, self.frame(sql).persist())
+        """Keep the rows of a query as a table of this engine, for the queries after it.
+
+        The rows are computed now and kept by the workers, on disk where memory is short; where the session
+        has a checkpoint folder they are written there, and outlive the loss of a worker. Either way
+        statements over this table are planned from its rows, not from the query that made them.
+        """
+        frame = self.frame(sql)
+        lasting = self.session.sparkContext.getCheckpointDir() is not None
+        self._keep(name, frame.checkpoint() if lasting else frame.localCheckpoint())
 
     def close(self) -> None:
-        """Give back the memory of the tables made here, and the pin on the snapshot; the session lives on."""
-        for frame in self._kept.values():
-            frame.unpersist()
-        self._kept.clear()
+        """Let the tables made here go, and the pin on the snapshot; the caller's session lives on."""
+        for name in self._tables:
+            self._shut(name)
         super().close()
 
     def _keep(self, name: str, frame: DataFrame) -> None:
@@ -195,10 +201,6 @@ class SparkEngine(LakeEngine):
         # Spark resolves a frame when it is made: one that reads the name it takes keeps its own rows.
         frame.createOrReplaceTempView(f"`{name}`")
         self._own(name)
-        before = self._kept.pop(name, None)
-        self._kept[name] = frame
-        if before is not None:
-            before.unpersist()
 
     def _open(self, name: str, dataset: Dataset) -> None:
         _read(self.session, dataset).createOrReplaceTempView(f"`{name}`")
