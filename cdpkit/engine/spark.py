@@ -79,8 +79,13 @@ def local_session(cores: int = 2, memory: str = "2g", **settings: str) -> SparkS
             got=reason,
             do="pip install 'cdpkit[spark]'; apt-get install default-jre-headless",
         )
+    import os
+    import sys
+
     from pyspark.sql import SparkSession
 
+    # Else workers start the machine's own Python, without our libraries.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(f"local[{cores}]").appName("cdpkit")
     given = {name.replace("__", "."): value for name, value in settings.items()}
     for name, value in {**LOCAL, "spark.driver.memory": memory, **given}.items():

@@ -11,6 +11,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
+from cdpkit import models, tracking
 from cdpkit.definitions import HotProspectDefinition
 from cdpkit.engine import DuckDBEngine, SparkEngine
 from cdpkit.errors import IntegrityError, LakeError
@@ -39,6 +40,7 @@ from cdpkit.features import (
     known,
     labels,
 )
+from cdpkit.models.boosting import ShallowTrees
 from cdpkit.run import Run
 from cdpkit.schema import TABLES
 from cdpkit.workspace import Workspace
@@ -285,3 +287,58 @@ def test_the_files_of_a_snapshot_are_read_as_duckdb_reads_them(session, tmp_path
     victim.write_bytes(victim.read_bytes()[:-20])
     with pytest.raises(IntegrityError, match="as published"):
         SparkEngine(session, workspace.lake()).query(asked["orders"])
+
+
+# --- models -------------------------------------------------------------------------------------------
+
+
+def learned(rows: int = 400) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return people whose purchases follow from what they did, one number missing here and there."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {"visits": rng.integers(0, 12, rows).astype(float), "carts": rng.integers(0, 4, rows) * 1.0}
+    )
+    X["device"] = rng.choice(["mobile", "desktop"], rows)
+    y = rng.random(rows) < 1 / (1 + np.exp(4 - 0.5 * X["visits"] - 0.6 * X["carts"]))
+    X.loc[::17, "carts"] = np.nan
+    return X, y.to_numpy()
+
+
+def test_the_champion_says_on_spark_what_it_says_here(session, tmp_path: Path) -> None:
+    """MLflow's UDF over the verified model gives the scores, tiers and reasons of the model itself."""
+    X, y = learned()
+    workspace = Workspace.open(tmp_path)
+    scorer = models.Scorer("appetence", models.AppetenceClassifier(learner="logistic").fit(X, y))
+    scorer.fit_tiers(X, "everybody")
+    run = tracking.start("appetence", as_of="2026-01-01", workspace=workspace, run_id="r1")
+    version = run.log_model(scorer.save(tmp_path / "model"), loader="cdpkit.models.Scorer", inputs=X)
+    run.finish()
+    people = X.assign(person_id=[f"p{i}" for i in range(len(X))])
+    here = scorer.score(people, pd.Timestamp("2026-02-01"), version.version).set_index("person_id")
+    with SparkEngine(session, frames={"people": people}) as engine:
+        ask = {"version": version.version, "as_of": "2026-02-01", "workspace": workspace}
+        rows = engine.frame("SELECT person_id, visits, carts, device FROM people").coalesce(1)
+        there = tracking.score_on_spark(rows, "appetence", **ask).toPandas().set_index("person_id")
+        np.testing.assert_allclose(there.loc[here.index, "score"], here["score"], rtol=1e-9)
+        assert there.loc[here.index, "tier"].tolist() == here["tier"].astype("str").tolist()
+        assert set(there["version"]) == {str(version.version)}
+        stored = next((tmp_path / "mlruns").rglob("packed/*.json"))
+        stored.write_text(stored.read_text() + " ")
+        with pytest.raises(IntegrityError):
+            tracking.score_on_spark(rows, "appetence", **ask)
+
+
+def test_trees_grown_on_spark_are_the_product_s_trees(session) -> None:
+    """On one worker, `xgboost.spark` gives the trees that the same parameters give here, missing values included."""
+    X, y = learned()
+    numbers = ["visits", "carts"]
+    with SparkEngine(session, frames={"rows": X[numbers].assign(y=y.astype(float))}) as engine:
+        rows = engine.frame("SELECT CAST(visits AS FLOAT) visits, CAST(carts AS FLOAT) carts, y FROM rows")
+        fitted = models.spark_trees(numbers, trees=15, workers=1).fit(rows.repartition(1))
+    booster = fitted.get_booster()
+    matrix = X[numbers].to_numpy("float32")
+    here = ShallowTrees(models.Columns(tuple(numbers), {}), trees=15).fit(matrix, y)
+    assert booster.num_boosted_rounds() == 15
+    there = booster.inplace_predict(matrix, missing=np.nan, predict_type="margin")
+    # Rows are drawn for each tree by other random numbers: close, not equal.
+    assert np.corrcoef(there, here.margin(matrix))[0, 1] > 0.98
