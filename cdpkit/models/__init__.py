@@ -3,6 +3,7 @@
 from cdpkit.models.appetence import BASE, AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
+from cdpkit.models.distributed import spark_trees
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.scorer import Scorer
@@ -23,5 +24,6 @@ __all__ = [
     "common_reasons",
     "importance",
     "served",
+    "spark_trees",
     "top_reasons",
 ]

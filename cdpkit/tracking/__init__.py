@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cdpkit.tracking.batch import score_on_spark
 from cdpkit.tracking.promotion import Comparison, Promotion, compare, promote, rollback
 from cdpkit.tracking.registry import LoadedModel, ModelVersion, champions, load, verify
 from cdpkit.tracking.runs import TrackedRun, apply_promotions, settle, start
@@ -23,6 +24,7 @@ __all__ = [
     "promote",
     "reap",
     "rollback",
+    "score_on_spark",
     "settle",
     "start",
     "verify",
