@@ -1,7 +1,9 @@
 """Evaluation as tidy frames: every figure with its interval, its count and the rule beside it."""
 
 from cdpkit.evaluate.achieved import achieved
+from cdpkit.evaluate.after import hindsight, tier_shares
 from cdpkit.evaluate.calibration import calibration, calibration_error
+from cdpkit.evaluate.gate import Challenge, challenge
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
 from cdpkit.evaluate.paired import Difference, log_losses, paired
 from cdpkit.evaluate.ranking import ranking
@@ -9,18 +11,22 @@ from cdpkit.evaluate.targeting import TIERS, deciles, gains, histogram, tiers, t
 
 __all__ = [
     "TIERS",
+    "Challenge",
     "Difference",
     "achieved",
     "bootstrap",
     "calibration",
     "calibration_error",
+    "challenge",
     "deciles",
     "gains",
+    "hindsight",
     "histogram",
     "log_losses",
     "paired",
     "quantile_range",
     "ranking",
+    "tier_shares",
     "tiers",
     "top_n",
     "wilson",

@@ -3,8 +3,10 @@
 from cdpkit.models.appetence import BASE, AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
+from cdpkit.models.drift import Drift
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
+from cdpkit.models.resemblance import Profile
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
 
@@ -12,7 +14,9 @@ __all__ = [
     "BASE",
     "AppetenceClassifier",
     "Columns",
+    "Drift",
     "FrameError",
+    "Profile",
     "Reason",
     "RuleBaseline",
     "Scorer",
