@@ -139,7 +139,8 @@ def challenge(
     each = LEVEL / max(len(parts), 1)
     for k, (name, part) in enumerate(parts.items(), start=1):
         limit = -segment_margin * float(losses[part].mean())
-        rows.append(_row(name, int(part.sum()), float(value[k]), float(np.quantile(drawn[:, k], each)), limit))
+        bound = float(np.quantile(drawn[:, k], each))
+        rows.append(_row(name, int(part.sum()), float(value[k]), bound, limit))
     return Challenge(float(value[0]), float(low), float(high), margin, pd.DataFrame(rows))
 
 
@@ -151,7 +152,9 @@ def _row(what: str, people: int, value: float, bound: float, limit: float) -> di
 def _parts(segments: pd.DataFrame | None) -> Mapping[str, NDArray[np.bool_]]:
     """Return the rows of each declared segment; the small ones of a column together."""
     parts: dict[str, NDArray[np.bool_]] = {}
-    for column in () if segments is None else segments.columns:
+    if segments is None:
+        return parts
+    for column in segments.columns:
         values = segments[column].astype("str").where(segments[column].notna(), "unknown")
         counts = values.value_counts()
         small = values.isin(counts.index[counts < LEAST_PEOPLE])

@@ -369,4 +369,3 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
         model.validation_note_ = content["validation_note"]
         model.trained_on_ = content["trained_on"]
         return model
-

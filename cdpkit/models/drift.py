@@ -89,13 +89,14 @@ class Drift:
         score = np.asarray(scores, dtype=np.float32)
         self.score_edges_ = _cuts(score)
         self.score_shares_ = _shares(score, self.score_edges_)
-        given = np.array([(weights or {}).get(name, 0.0 if weights else 1.0) for name in self.columns.names])
-        self.weights_ = given / given.sum() if given.sum() > 0 else np.full(len(given), 1 / max(len(given), 1))
+        names = self.columns.names
+        given = np.ones(len(names)) if weights is None else np.array([weights.get(n, 0.0) for n in names])
+        self.weights_ = given / max(given.sum(), 1e-12)
         return self
 
     def _edges(self, column: NDArray[np.float32], name: str) -> Array:
         if name in self.columns.categories:
-            return np.arange(len(self.columns.categories[name]) + 1) - 0.5
+            return np.arange(len(self.columns.categories[name]) + 1, dtype=float) - 0.5
         return _cuts(column)
 
     def population(self, X: pd.DataFrame, *, groups: ArrayLike | None = None) -> pd.DataFrame:
@@ -181,7 +182,10 @@ class Drift:
         entropy = -(p * np.log(p) + (1 - p) * np.log1p(-p))
         codes, units = unit_codes(len(y), groups)
         out = []
-        pairs = {"rate": (y - p, p, RATE_DISTANCE), "loss": (log_losses(y, p) - entropy, entropy, LOSS_DISTANCE)}
+        pairs = {
+            "rate": (y - p, p, RATE_DISTANCE),
+            "loss": (log_losses(y, p) - entropy, entropy, LOSS_DISTANCE),
+        }
         for name, (excess, promised, distance) in pairs.items():
             by_unit = np.bincount(codes, weights=excess, minlength=units)
             # The variance under the scores as they stand, or over units where rows of one unit agree.

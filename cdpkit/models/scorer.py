@@ -151,7 +151,9 @@ class Scorer:
         return self.drift.watch(self._served_features(X), self.probability(X), y, groups=groups)
 
     def _served_columns(self) -> Columns:
-        return Columns((self.rule.column,), {}) if self.rule_decides and self.rule else self.classifier.columns_
+        if self.rule_decides and self.rule is not None:
+            return Columns((self.rule.column,), {})
+        return self.classifier.columns_
 
     def _served_features(self, X: pd.DataFrame) -> pd.DataFrame:
         return self._features(X)[list(self._served_columns().names)]

@@ -28,7 +28,9 @@ def _trial(seed: int, people: int = 3000) -> dict[str, np.ndarray]:
 def _true_gain(odds: np.ndarray, new: np.ndarray, old: np.ndarray) -> float:
     """Return the gain expected of the true chances, without the luck of the outcomes."""
     p = expit(odds)
-    losses = [p * log_losses(np.ones(len(p)), q) + (1 - p) * log_losses(np.zeros(len(p)), q) for q in (old, new)]
+    losses = [
+        p * log_losses(np.ones(len(p)), q) + (1 - p) * log_losses(np.zeros(len(p)), q) for q in (old, new)
+    ]
     return float((losses[0] - losses[1]).mean())
 
 
@@ -99,7 +101,9 @@ def test_small_segments_are_judged_together_and_the_unknown_apart() -> None:
     country = pd.Series(one["country"], dtype="str")
     country[:300] = None
     country[300:360], country[360:400] = "lu", "mc"
-    told = challenge(one["y"], one["champion"], one["champion"], segments=pd.DataFrame({"c": country}), draws=50)
+    told = challenge(
+        one["y"], one["champion"], one["champion"], segments=pd.DataFrame({"c": country}), draws=50
+    )
     rows = told.table.set_index("what")["people"]
     assert rows["segment c = unknown"] == 300
     assert rows["segment c = others"] == country.isin(["lu", "mc"]).sum() + (

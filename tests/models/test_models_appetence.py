@@ -189,7 +189,7 @@ def test_resemblance_places_definers_evenly(fitted: AppetenceClassifier) -> None
 @pytest.mark.req("MOD-03")
 def test_everybody_has_a_resemblance_that_hidden_hot_prospects_do_not_bend() -> None:
     """Nobody is dropped, planted look-alikes rank above the others, though most of them pass for cold."""
-    X, y, p = _people(6000)
+    X, y, _ = _people(6000)
     hidden = y & (np.random.default_rng(1).random(len(y)) < 0.7)
     seen, half = (AppetenceClassifier(learner="logistic").fit(X, labels) for labels in (y, y & ~hidden))
     later, later_y, _ = _people(6000, seed=1)
