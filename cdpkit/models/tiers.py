@@ -38,7 +38,8 @@ class Tiers:
         For ``"cost"``: expected value of a hot contact over its cost, at least.
     hysteresis : float
         How far below the line of their tier, as a share of it, somebody already there stays: 0.1 keeps
-        in *hot* whoever scores above nine tenths of the line. Nobody enters below the line.
+        in *hot* whoever scores above nine tenths of the line. Nobody enters below the line; a tier may
+        then hold a few more than its share or capacity.
     messages : mapping of tier to mapping of language to str, optional
         What is said to each tier, in the marketer's words; kept with the tiers.
 

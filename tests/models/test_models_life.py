@@ -99,16 +99,19 @@ def test_tiers_hold_somebody_just_under_their_line(scorer: Scorer) -> None:
     """With hysteresis a wobble of the score moves fewer people, and nobody enters below a line."""
     X, _ = _people(2000, 8)
     p = scorer.probability(X)
-    wobbly = np.clip(p * np.exp(np.random.default_rng(0).normal(0, 0.05, len(p))), 0, 1)
-    plain, sticky = (Tiers(hysteresis=h).fit(p, "everybody") for h in (0.0, 0.15))
-    was = plain.assign(p)
-    moved = [(tiers.assign(wobbly, was) != was).mean() for tiers in (plain, sticky)]
-    assert moved[1] < 0.7 * moved[0]
-    entered = (sticky.assign(wobbly, was) == "hot") & (was != "hot")
-    assert (wobbly[entered] >= sticky.thresholds_["hot"]).all()
-    assert (
-        Tiers.from_dict(sticky.to_dict()).assign(wobbly, was).tolist() == sticky.assign(wobbly, was).tolist()
-    )
+    rng, switches = np.random.default_rng(0), []
+    weeks = [np.clip(p * np.exp(rng.normal(0, 0.05, len(p))), 0, 1) for _ in range(8)]
+    for tiers in (Tiers(hysteresis=h).fit(p, "everybody") for h in (0.0, 0.15)):
+        was, count = tiers.assign(p), 0
+        for wobbly in weeks:
+            now = tiers.assign(wobbly, was)
+            entered = (now == "hot") & (was != "hot")
+            assert (wobbly[entered] >= tiers.thresholds_["hot"]).all()
+            assert Tiers.from_dict(tiers.to_dict()).assign(wobbly, was).tolist() == now.tolist()
+            count += int((now != was).sum())
+            was = now
+        switches.append(count)
+    assert switches[1] < 0.5 * switches[0]
 
 
 @pytest.mark.req("MOD-04")
@@ -136,7 +139,9 @@ def test_tiers_are_ordered_steady_and_reproduced_from_what_is_stored(tmp_path: P
         weeks.append(before)
     assert all(hot > warm > cold for hot, warm, cold in rates)
     shares = tier_shares(weeks)
-    assert len(shares) == 18 and shares["change"].abs().max() < 3
+    assert len(shares) == 18 and shares["change"].abs().max() < 5
+    # Hysteresis fills its bands in the first week; from then on shares stand still.
+    assert shares["change"].iloc[6:].abs().max() < 2
     assert shares.loc[shares["tier"] == "cold", "moved"].max() < 0.15
 
 
