@@ -7,6 +7,7 @@ from cdpkit.evaluate.gate import Challenge, challenge
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
 from cdpkit.evaluate.paired import Difference, log_losses, paired
 from cdpkit.evaluate.ranking import ranking
+from cdpkit.evaluate.survival import concordance
 from cdpkit.evaluate.targeting import TIERS, deciles, gains, histogram, tiers, top_n
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "calibration",
     "calibration_error",
     "challenge",
+    "concordance",
     "deciles",
     "gains",
     "hindsight",

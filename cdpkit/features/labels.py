@@ -189,7 +189,6 @@ def outcome_records(
     DataFrame
         ``person_id, newest``: which newest persons hold each as-of person's records.
     """
-
     clock = clock_at(date, engine.dialect)
     allowed = permit(engine, date, also_at=consent_at) if consent else None
     engine.materialise(

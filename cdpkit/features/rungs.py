@@ -38,8 +38,8 @@ def rungs(engine: Engine, as_of: object) -> list[str]:
         Where the catalogue has fewer than two rungs.
     """
     found = engine.query(
-        f"SELECT tier, median(price) AS price FROM products WHERE tier IS NOT NULL AND known_at < {_at(as_of)} "
-        "GROUP BY tier ORDER BY price, tier"
+        "SELECT tier, median(price) AS price FROM products "
+        f"WHERE tier IS NOT NULL AND known_at < {_at(as_of)} GROUP BY tier ORDER BY price, tier"
     ).to_pandas()
     if len(found) < 2:
         raise NotEnoughDataError(
@@ -166,7 +166,8 @@ def _keep_rungs(engine: Engine, date: pd.Timestamp) -> None:
     engine.materialise(
         _RUNGS,
         f"""SELECT product_id, CASE tier {number} END AS rung FROM (
-            SELECT product_id, tier, row_number() OVER (PARTITION BY product_id ORDER BY known_at DESC) AS place
+            SELECT product_id, tier,
+                row_number() OVER (PARTITION BY product_id ORDER BY known_at DESC) AS place
             FROM products WHERE known_at < {_at(date)} AND tier IS NOT NULL) AS latest WHERE place = 1""",
     )
 

@@ -12,6 +12,7 @@ from cdpkit.models.reasons import Reason, common_reasons, importance, top_reason
 from cdpkit.models.resemblance import Profile
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
+from cdpkit.models.upsell import UpsellTiming
 
 __all__ = [
     "BASE",
@@ -25,6 +26,7 @@ __all__ = [
     "Rung",
     "Scorer",
     "Tiers",
+    "UpsellTiming",
     "Verdict",
     "ablation",
     "build_card",

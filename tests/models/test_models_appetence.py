@@ -158,7 +158,7 @@ def test_labels_after_the_choice_do_not_reach_it() -> None:
     X, y, _ = _people(3000)
     time = np.repeat(np.arange(10), 300)
     changed = y.copy()
-    inside = (time > 4) & (time < 7)
+    inside = time == 6
     changed[inside] = ~changed[inside]
     one, two = (
         AppetenceClassifier(max_trees=60).fit(X, labels, time=time, embargo=3) for labels in (y, changed)
