@@ -196,8 +196,6 @@ def compare(
     Comparison or None
         None when there is no champion to compare with.
     """
-    import pandas as pd
-
     from cdpkit.tracking.registry import load
 
     store = open_store(workspace)
@@ -207,14 +205,21 @@ def compare(
     scorer = load(topic, champion.version, workspace=workspace).model
     if dict(scorer.definition) != json.loads(json.dumps(dict(definition))):
         return Comparison("log_loss", math.nan, math.nan, math.nan, champion.version, new_question=True)
-    judged = scorer.card.get("windows", {}).get("test")
-    fresh = judged is None or pd.Timestamp(judged) <= pd.Timestamp(since)
+    fresh = _had_not_seen(scorer, since)
     reference = scorer.probability(X.reindex(columns=scorer.columns()))
     told = challenge(y, p, reference, groups=groups, segments=segments, margin=margin)
     checks = {"that the champion had not seen these rows": fresh, **told.checks}
     if drift is not None:
         checks["drift within bounds"] = not bool(drift["alarm"].any())
     return Comparison("log_loss", told.gain, told.lower, told.upper, champion.version, margin, checks)
+
+
+def _had_not_seen(scorer: Any, since: Any) -> bool:
+    """Tell whether a version was judged no later than a date: what it learned from lies before that."""
+    import pandas as pd
+
+    judged = scorer.card.get("windows", {}).get("test")
+    return judged is None or pd.Timestamp(judged) <= pd.Timestamp(since)
 
 
 def pending(store: Store, mlflow_run: str) -> list[ModelVersion]:
@@ -281,12 +286,14 @@ def protect(
     y: ArrayLike,
     *,
     workspace: HasStore | str | Path,
+    since: pd.Timestamp,
     groups: ArrayLike | None = None,
 ) -> Promotion | None:
     """Roll back by itself where the champion before this one is proven better on later rows.
 
     Called at each retraining, once outcomes are known. Nothing happens without a champion before this
-    one, where the two answer different questions, or where the rows do not prove anything.
+    one, where the two answer different questions, where one has learned from such dates, or where the rows
+    do not prove anything.
 
     Parameters
     ----------
@@ -298,6 +305,8 @@ def protect(
         What happened.
     workspace : Workspace or path
         Whose registry.
+    since : timestamp
+        Date of the rows.
     groups : array-like, optional
         The unit of each row.
 
@@ -314,7 +323,7 @@ def protect(
     if champion is None or _BEFORE_TAG not in tags:
         return None
     one, two = (load(topic, v, workspace=workspace).model for v in (champion.version, tags[_BEFORE_TAG]))
-    if dict(one.definition) != dict(two.definition):
+    if dict(one.definition) != dict(two.definition) or not all(_had_not_seen(s, since) for s in (one, two)):
         return None
     now, before = (scorer.probability(X.reindex(columns=scorer.columns())) for scorer in (one, two))
     if challenge(y, before, now, groups=groups).lower <= 0:
