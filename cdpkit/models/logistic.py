@@ -23,7 +23,7 @@ PENALTIES = (0.001, 0.01, 0.1, 1.0)
 #: drawn from one period cannot tell how a line goes on beyond it.
 Setting = tuple[float, bool]
 RANKED: tuple[Setting, ...] = tuple((penalty, False) for penalty in PENALTIES)
-RANKED_OR_STRAIGHT: tuple[Setting, ...] = (*RANKED, *((penalty, True) for penalty in PENALTIES))
+RANKED_OR_STRAIGHT: tuple[Setting, ...] = (*RANKED, (0.1, True), (1.0, True))
 
 #: Quantiles kept of a numeric column; a value held by this share of people gets its own term; fewer
 #: rows than this make a category part of "the others".
@@ -72,7 +72,10 @@ class QuantileLogistic:
         self._learn_terms(matrix)
         return self._solve(self.design(matrix), y)
 
-    def _solve(self, design: Array, y: NDArray[np.bool_]) -> QuantileLogistic:
+    def _solve(
+        self, design: Array, y: NDArray[np.bool_], solver: LogisticRegression | None = None
+    ) -> QuantileLogistic:
+        """Fit the coefficients; a solver that has solved another penalty starts from there."""
         self.centre = design.mean(axis=0)
         spread = design.std(axis=0)
         # A rare level is not blown up to unit variance: the penalty then treats it as the noise it is.
@@ -80,7 +83,7 @@ class QuantileLogistic:
         # could have carried further.
         floor = 1.0 if self.straight else 0.2
         self.scale = np.where(spread > 0, np.maximum(spread, floor), 1.0)
-        solver = LogisticRegression(C=self.penalty, solver="newton-cholesky", max_iter=200, tol=1e-7)
+        solver = (solver or _solver()).set_params(C=self.penalty)
         solver.fit((design - self.centre) / self.scale, y)
         self.coefficients, self.intercept = solver.coef_[0] / self.scale, float(solver.intercept_[0])
         return self
@@ -176,16 +179,20 @@ class QuantileLogistic:
         settings: Sequence[Setting],
     ) -> Trial:
         """Fit every setting on the first rows and measure it on the others."""
-        margins, designs = [], {}
+        margins, begun = [], {}
         for penalty, straight in settings:
             model = cls(columns, penalty, straight)
-            if straight not in designs:
+            if straight not in begun:
                 model._learn_terms(matrix)
-                designs[straight] = model.design(matrix), model.design(later)
-            design, other = designs[straight]
-            model._solve(design, y)
+                begun[straight] = model.design(matrix), model.design(later), _solver()
+            design, other, solver = begun[straight]
+            model._solve(design, y, solver)
             margins.append((other - model.centre) @ model.coefficients + model.intercept)
         return Trial.of_margins(margins, later_y)
+
+
+def _solver() -> LogisticRegression:
+    return LogisticRegression(solver="newton-cholesky", max_iter=200, tol=1e-7, warm_start=True)
 
 
 def _normal_scores(seen: Array) -> tuple[list[float], list[float]]:

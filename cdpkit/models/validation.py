@@ -130,6 +130,8 @@ def _past_only(
     note += f", and again from {_day(starts[1])} by learners of more rows" if len(splits) > 1 else ""
     if persons is None:
         return [(np.flatnonzero(before), np.flatnonzero(later)) for before, later in splits], note
+    # A second judged period doubles the fits: one fold fewer pays for part of it.
+    folds = max(2, folds - (len(splits) > 1))
     part = np.random.default_rng(seed).permutation(persons.max() + 1)[persons] % folds
     parted = [(before & (part != k), later & (part == k)) for before, later in splits for k in range(folds)]
     pairs = _both_outcomes([(np.flatnonzero(a), np.flatnonzero(b)) for a, b in parted], y)
