@@ -4,6 +4,7 @@ from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
+from cdpkit.models.carts import CartCauses
 from cdpkit.models.drift import Drift
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
@@ -17,6 +18,7 @@ from cdpkit.models.upsell import UpsellTiming
 __all__ = [
     "BASE",
     "AppetenceClassifier",
+    "CartCauses",
     "Columns",
     "Drift",
     "FrameError",

@@ -185,7 +185,7 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
         tried = tried if held_out or self.calibration != "auto" else ("identity",)
         kind, table = choose(margin, converted[rows], units, kinds=tried, seed=seed)
         self.calibrator_ = KINDS[kind]().fit(margin, converted[rows])
-        self.profile_ = Profile(self.columns_).fit(matrix, converted, seed)
+        self.profile_: Profile | None = Profile(self.columns_).fit(matrix, converted, seed)
         # Those who met the definition, as learners that had not seen them placed them.
         self.definers_ = np.quantile(margin[converted[rows]], np.linspace(0, 1, 201))
         self.choice_, self.calibration_ = choice.learner, kind
@@ -280,6 +280,8 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
         ndarray of shape (rows,)
         """
         frame = self._frame(X)
+        if self.profile_ is None:
+            return self.standing(X)
         return self.profile_.score(self.columns_.encode(frame))
 
     def disagreement(self, X: Any) -> NDArray[Any]:
@@ -333,7 +335,7 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
             "learner": self.learner_.save(folder),
             "calibrator": self.calibrator_.to_dict(),
             "definers": self.definers_,
-            "profile": self.profile_.to_dict(),
+            "profile": None if self.profile_ is None else self.profile_.to_dict(),
             "choice": self.choice_,
             "validation": self.validation_,
             "validation_note": self.validation_note_,
@@ -362,7 +364,9 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
         model.learner_ = Blend.load(content["learner"], model.columns_, folder, n_jobs=model.n_jobs)
         model.calibrator_ = calibrator(content["calibrator"])
         model.definers_ = np.asarray(content["definers"], dtype=float)
-        model.profile_ = Profile.from_dict(content["profile"], model.columns_)
+        # Models stored before resemblance had a shape of its own answer with their standing.
+        shape = content.get("profile")
+        model.profile_ = None if shape is None else Profile.from_dict(shape, model.columns_)
         model.choice_, model.calibration_ = content["choice"], model.calibrator_.kind
         names = ["stage", "candidate", "setting", "log_loss", "difference", "se", "chosen"]
         model.validation_ = pd.DataFrame(content["validation"], columns=names)

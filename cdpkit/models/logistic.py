@@ -160,7 +160,7 @@ class QuantileLogistic:
     @classmethod
     def from_dict(cls, content: dict[str, Any], columns: Columns) -> QuantileLogistic:
         """Return the learner a state stands for."""
-        model = cls(columns, content["penalty"], content["straight"])
+        model = cls(columns, content["penalty"], content.get("straight", False))
         model.terms = content["terms"]
         model.coefficients = np.asarray(content["coefficients"], dtype=float)
         model.centre = np.asarray(content["centre"], dtype=float)
