@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cdpkit.tracking.batch import score_on_spark
-from cdpkit.tracking.promotion import Comparison, Promotion, compare, promote, rollback
+from cdpkit.tracking.promotion import Comparison, Promotion, compare, promote, protect, rollback
 from cdpkit.tracking.registry import LoadedModel, ModelVersion, champions, load, verify
 from cdpkit.tracking.runs import TrackedRun, apply_promotions, settle, start
 from cdpkit.tracking.store import Store, doctor_relocate, open_store, reap
@@ -22,6 +22,7 @@ __all__ = [
     "load",
     "open_store",
     "promote",
+    "protect",
     "reap",
     "rollback",
     "score_on_spark",
