@@ -3,6 +3,7 @@
 from cdpkit.evaluate.achieved import achieved
 from cdpkit.evaluate.calibration import calibration, calibration_error
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
+from cdpkit.evaluate.lists import list_gains, lists
 from cdpkit.evaluate.paired import Difference, log_losses, paired
 from cdpkit.evaluate.ranking import ranking
 from cdpkit.evaluate.targeting import TIERS, deciles, gains, histogram, tiers, top_n
@@ -17,6 +18,8 @@ __all__ = [
     "deciles",
     "gains",
     "histogram",
+    "list_gains",
+    "lists",
     "log_losses",
     "paired",
     "quantile_range",
