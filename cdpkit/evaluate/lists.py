@@ -42,7 +42,8 @@ def list_gains(ranked: NDArray[np.int64], bought: NDArray[np.bool_], *, top: int
     some = np.maximum(wanted, 1)
     return pd.DataFrame(
         {
-            "ndcg": (found[:, :top] * discount[: ranked.shape[1]]).sum(axis=1) / np.where(ideal > 0, ideal, 1),
+            "ndcg": (found[:, :top] * discount[: ranked.shape[1]]).sum(axis=1)
+            / np.where(ideal > 0, ideal, 1),
             "recall": found.sum(axis=1) / np.minimum(some, ranked.shape[1]),
             "hit": found[:, :top].any(axis=1).astype(float),
         }

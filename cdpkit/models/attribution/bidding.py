@@ -8,7 +8,9 @@ import pandas as pd
 from cdpkit.errors import FaultsError
 
 
-def value_signals(values: pd.DataFrame, *, currency: str, by: str = "decile", least: int = 20) -> pd.DataFrame:
+def value_signals(
+    values: pd.DataFrame, *, currency: str, by: str = "decile", least: int = 20
+) -> pd.DataFrame:
     """Return the value to bid with, a row a person.
 
     Parameters
@@ -53,12 +55,12 @@ def value_signals(values: pd.DataFrame, *, currency: str, by: str = "decile", le
             faults.append(f"there must be {10 * least} people for tenths of {least}; got {len(values)}")
     if faults:
         raise FaultsError("the value signals", faults)
-    amount = values["value_minor"].to_numpy(dtype=float)
-    order = np.lexsort((values["person_id"].astype("str").to_numpy(), -amount))
+    worth_of = values["value_minor"].to_numpy(dtype=float)
+    order = np.lexsort((values["person_id"].astype("str").to_numpy(), -worth_of))
     decile = np.empty(len(values), dtype=np.int64)
     decile[order] = np.arange(len(values)) * 10 // len(values) + 1
-    mean = np.array([amount[decile == d].mean() if (decile == d).any() else 0.0 for d in range(1, 11)])
-    worth = mean[decile - 1] if by == "decile" else amount
+    mean = np.array([worth_of[decile == d].mean() if (decile == d).any() else 0.0 for d in range(1, 11)])
+    worth = mean[decile - 1] if by == "decile" else worth_of
     return pd.DataFrame(
         {
             "person_id": values["person_id"].to_numpy(),

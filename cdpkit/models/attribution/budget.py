@@ -24,7 +24,7 @@ def budget_scenario(
     seen: Mapping[str, tuple[float, float]] | None = None,
     most_change: float = 0.5,
 ) -> pd.DataFrame:
-    """Return a split of a budget that would bring the most, on stated assumptions: a scenario, not a forecast.
+    """Return a split of a budget that would bring the most on stated assumptions: a scenario.
 
     A channel that brought `a` conversions for `s` is taken to bring ``a * (x / s) ** elasticity`` for `x`:
     each further euro brings less. No channel moves by more than `most_change`.
@@ -64,12 +64,20 @@ def budget_scenario(
     channels = sorted(spend)
     now = np.array([float(spend[c]) for c in channels])
     brought = np.array([max(float(added.get(c, 0.0)), 0.0) for c in channels])
-    curve = np.array([elasticity[c] if isinstance(elasticity, Mapping) else float(elasticity) for c in channels])
+    curve = np.array(
+        [elasticity[c] if isinstance(elasticity, Mapping) else float(elasticity) for c in channels]
+    )
     faults = [f"`spend` of {c} must be > 0; got {s:g}" for c, s in zip(channels, now, strict=True) if s <= 0]
-    faults += [f"`elasticity` of {c} must be between 0 and 1; got {e:g}" for c, e in zip(channels, curve, strict=True) if not 0 < e < 1]
+    faults += [
+        f"`elasticity` of {c} must be between 0 and 1; got {e:g}"
+        for c, e in zip(channels, curve, strict=True)
+        if not 0 < e < 1
+    ]
     low, high = now * (1 - most_change), now * (1 + most_change)
     if not faults and not low.sum() - 1e-9 <= total <= high.sum() + 1e-9:
-        faults.append(f"`total` must be between {low.sum():g} and {high.sum():g}, given `most_change`; got {total:g}")
+        faults.append(
+            f"`total` must be between {low.sum():g} and {high.sum():g}, given `most_change`; got {total:g}"
+        )
     if faults:
         raise FaultsError("the scenario of budget", faults)
 
@@ -90,7 +98,7 @@ def budget_scenario(
     if abs(gap) > 0 and room.sum() > 0:
         budget = budget + gap * room / room.sum()
     expected = brought * (budget / now) ** curve
-    known = seen or {c: (0.0, np.inf) for c in channels}
+    known = seen or dict.fromkeys(channels, (0.0, np.inf))
     ranges = [known.get(c, (np.inf, -np.inf)) for c in channels]
     outside = np.array([not a - 1e-9 <= b <= z + 1e-9 for b, (a, z) in zip(budget, ranges, strict=True)])
     if outside.any():

@@ -59,15 +59,20 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
             rows.append((paths.channels[some[a]], paths.channels[some[b]], *(y / n), int(n[0]), gap, se))
     names = ["first", "second", "both", "first_only", "second_only", "neither", "paths", "interaction", "se"]
     table = pd.DataFrame(rows, columns=names)
-    p = 2 * norm.sf(np.abs(table["interaction"] / table["se"]).to_numpy(dtype=float))
+    gaps = np.array([row[-2] for row in rows])
+    p = 2 * norm.sf(np.abs(gaps / np.array([row[-1] for row in rows])))
     order = np.argsort(p, kind="stable")
     passed = np.flatnonzero(p[order] <= false_share * np.arange(1, len(p) + 1) / max(len(p), 1))
     found = np.zeros(len(p), dtype=int)
     if len(passed):
         kept = order[: passed[-1] + 1]
-        found[kept] = np.sign(table["interaction"].to_numpy())[kept]
+        found[kept] = np.sign(gaps)[kept]
     table = table.assign(found=found, size=np.abs(table["interaction"] / table["se"]))
-    return table.sort_values(["size", "first", "second"], ascending=[False, True, True]).drop(columns="size").reset_index(drop=True)
+    return (
+        table.sort_values(["size", "first", "second"], ascending=[False, True, True])
+        .drop(columns="size")
+        .reset_index(drop=True)
+    )
 
 
 def scorecard(
@@ -103,7 +108,9 @@ def scorecard(
         {
             "channel": names,
             "paths": with_it,
-            "touches": np.bincount(paths.channel, np.repeat(paths.conversions + paths.nulls, paths.length), k),
+            "touches": np.bincount(
+                paths.channel, np.repeat(paths.conversions + paths.nulls, paths.length), k
+            ),
             "rate": won / np.where(with_it > 0, with_it, np.nan),
             "first": positional(paths, "first", paths.conversions) / some,
             "last": positional(paths, "last", paths.conversions) / some,
@@ -162,12 +169,12 @@ def why(card: pd.DataFrame, channel: str, language: str) -> list[str]:
 
     Examples
     --------
-    >>> card = pd.DataFrame({"channel": ["ad"], "found": [False], "added": [0.0], "first": [0.1], "last": [0.8],
-    ...                      "alone": [0.1], "rate": [0.3], "paths": [10.0]})
-    >>> why(card, "ad", "en")
-    ['nothing shows that it brings further sales', 'closes 80% of the paths it is in: the last click flatters it']
+    >>> card = pd.DataFrame({"channel": ["ad"], "found": [False], "added": [0.0], "first": [0.1],
+    ...                      "last": [0.8], "alone": [0.1], "rate": [0.3], "paths": [10.0]})
+    >>> print(*why(card, "ad", "en"), sep="; ")
+    nothing shows that it brings further sales; closes 80% of the paths it is in: the last click flatters it
     """
-    row = card.set_index("channel").loc[channel]
+    row = card[card["channel"] == channel].iloc[0]
     told: list[tuple[str, float | None, str]] = []
     if bool(row["found"]):
         told.append(("adds", float(np.round(row["added"])), "count"))
@@ -181,8 +188,14 @@ def why(card: pd.DataFrame, channel: str, language: str) -> list[str]:
     if roles["alone"] >= 0.5:
         told.append(("alone", roles["alone"], "share"))
     others = card[card["channel"] != channel]
-    usual = float((others["rate"] * others["paths"]).sum() / max(others["paths"].sum(), 1)) if len(others) else 0.0
+    usual = (
+        float((others["rate"] * others["paths"]).sum() / max(others["paths"].sum(), 1))
+        if len(others)
+        else 0.0
+    )
     if usual > 0 and not bool(row["found"]) and row["rate"] > 1.5 * usual:
         told.append(("late", float(row["rate"] / usual), "ratio"))
     place = 0 if language == "fr" else 1
-    return [say(_WHY[key][place], language, value, unit=unit).replace("\u202f", " ") for key, value, unit in told]
+    return [
+        say(_WHY[key][place], language, value, unit=unit).replace("\u202f", " ") for key, value, unit in told
+    ]

@@ -67,20 +67,20 @@ def positional(paths: Paths, way: str, worth: Array, *, half_life_days: float = 
     """
     k = len(paths.channels)
     if way == "first":
-        return np.bincount(paths.channel[paths.start[:-1]], worth, k)
+        return np.bincount(paths.channel[paths.start[:-1]], worth, k).astype(float)
     if way == "last":
-        return np.bincount(paths.channel[paths.start[1:] - 1], worth, k)
+        return np.bincount(paths.channel[paths.start[1:] - 1], worth, k).astype(float)
     length, path = paths.length, paths.of_touch
-    if way == "linear":
-        weight = np.ones(len(paths.channel))
-    elif way == "time_decay":
-        weight = 0.5 ** (paths.back if paths.age is None else paths.age / half_life_days)
-    else:
+    weight: Array = np.ones(len(paths.channel))
+    if way == "time_decay":
+        age = paths.back.astype(float) if paths.age is None else paths.age / half_life_days
+        weight = 0.5**age
+    elif way == "position":
         n = np.repeat(length, length)
         end = (paths.back == 0) | (paths.back == n - 1)
         weight = np.where(n <= 2, 1.0, np.where(end, END_SHARE, (1 - 2 * END_SHARE) / np.maximum(n - 2, 1)))
     total = np.bincount(path, weight, len(paths))
-    return np.bincount(paths.channel, weight / total[path] * worth[path], k)
+    return np.bincount(paths.channel, weight / total[path] * worth[path], k).astype(float)
 
 
 def shapley(paths: Paths, worth: Array) -> Array:
@@ -97,7 +97,7 @@ def shapley(paths: Paths, worth: Array) -> Array:
     """
     path, channel = paths.held()
     share = (worth / np.maximum(np.bincount(path, minlength=len(paths)), 1))[path]
-    return np.bincount(channel, share, len(paths.channels))
+    return np.bincount(channel, share, len(paths.channels)).astype(float)
 
 
 def shapley_positions(paths: Paths, worth: Array, most: int = 10) -> pd.DataFrame:
@@ -124,7 +124,7 @@ def shapley_positions(paths: Paths, worth: Array, most: int = 10) -> pd.DataFram
     credit = worth[path] / distinct[path] / times[back]
     place = np.minimum(np.arange(len(path)) - np.repeat(paths.start[:-1], paths.length) + 1, most)
     table = pd.DataFrame({"channel": paths.channels[paths.channel], "place": place, "credit": credit})
-    return table.groupby(["channel", "place"], as_index=False)["credit"].sum()
+    return table.groupby(["channel", "place"])["credit"].sum().reset_index()
 
 
 def removal_effects(paths: Paths, worth: Array, order: int = 1) -> Array:
@@ -148,7 +148,8 @@ def removal_effects(paths: Paths, worth: Array, order: int = 1) -> Array:
 
     Examples
     --------
-    >>> paths = Paths.of(pd.DataFrame({"path": ["a", "a > b", "b"], "conversions": [1, 1, 0], "nulls": [0, 0, 1]}))
+    >>> paths = Paths.of(pd.DataFrame({"path": ["a", "a > b", "b"], "conversions": [1, 1, 0],
+    ...                                 "nulls": [0, 0, 1]}))
     >>> removal_effects(paths, paths.conversions).round(3).tolist()
     [0.75, 0.5]
     """
@@ -158,7 +159,9 @@ def removal_effects(paths: Paths, worth: Array, order: int = 1) -> Array:
     inner = np.ones(len(state), dtype=bool)
     inner[first] = False
     to = np.flatnonzero(inner)
-    moves = coo_matrix((np.repeat(weight, paths.length)[to], (state[to - 1], state[to])), shape=(n, n)).tocsc()
+    moves = coo_matrix(
+        (np.repeat(weight, paths.length)[to], (state[to - 1], state[to])), shape=(n, n)
+    ).tocsc()
     leaving = np.asarray(moves.sum(axis=1)).ravel() + np.bincount(state[last], weight, n)
     scale = 1 / np.where(leaving > 0, leaving, 1.0)
     begins = np.bincount(state[first], weight, n) / weight.sum()

@@ -1,4 +1,4 @@
-"""Attribution: every usual credit side by side, and what the channels add beside what would have come anyway."""
+"""Attribution: every usual credit side by side, and what channels add to what would have come anyway."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ from cdpkit.models.attribution.credit import (
     shapley,
     shapley_positions,
 )
-from cdpkit.models.attribution.incremental import HALF_LIVES, Incremental, Units, estimate, of_paths
+from cdpkit.models.attribution.incremental import (
+    HALF_LIVES,
+    Incremental,
+    Units,
+    as_intent,
+    estimate,
+    of_paths,
+)
 from cdpkit.models.attribution.paths import Paths
 from cdpkit.models.baseline import Verdict
 from cdpkit.models.state import read_json, write_json
@@ -53,6 +60,8 @@ class Attribution(BaseEstimator):
         Half-lives of an ad's effect that are tried, in days (in touches, where times are not known).
     intent_noise : float, "auto" or None
         Share of the intent's variance that is noise: see `estimate`.
+    navigational : sequence of str
+        Channels that people come by of their own accord, such as a search for the brand: see `as_intent`.
     level : float
         One-sided chance of reporting an effect where there is none, all channels together.
     separator : str
@@ -76,7 +85,8 @@ class Attribution(BaseEstimator):
 
     Examples
     --------
-    >>> paths = pd.DataFrame({"path": ["ad > mail", "ad", "mail"], "conversions": [40, 10, 30], "nulls": [60, 90, 20]})
+    >>> paths = pd.DataFrame({"path": ["ad > mail", "ad", "mail"], "conversions": [40, 10, 30],
+    ...                       "nulls": [60, 90, 20]})
     >>> model = Attribution().fit(paths)
     >>> model.credits_[model.credits_["method"] == "last"][["channel", "conversions"]].values.tolist()
     [['ad', 10.0], ['mail', 70.0]]
@@ -88,6 +98,7 @@ class Attribution(BaseEstimator):
         half_life_days: float = 7.0,
         carry_over: Sequence[float] = HALF_LIVES,
         intent_noise: float | str | None = "auto",
+        navigational: Sequence[str] = (),
         level: float = 0.025,
         separator: str = ">",
         random_state: int = 0,
@@ -97,6 +108,7 @@ class Attribution(BaseEstimator):
         self.half_life_days = half_life_days
         self.carry_over = carry_over
         self.intent_noise = intent_noise
+        self.navigational = navigational
         self.level = level
         self.separator = separator
         self.random_state = random_state
@@ -134,12 +146,16 @@ class Attribution(BaseEstimator):
         paths = Paths.of(touches, self.separator)
         with threadpool_limits(limits=self.n_jobs):
             self.credits_ = self._credits(paths)
-            tried = moments or self._units(paths, intent)
+            tried = {
+                life: as_intent(units, self.navigational)
+                for life, units in (moments or self._units(paths, intent)).items()
+            }
             found = estimate(tried, noise=self.intent_noise, level=self.level, seed=self.random_state)
         self.incremental_ = found
         total = float(paths.conversions.sum())
         self.credits_ = pd.concat([self.credits_, self._added(found, paths, total)], ignore_index=True)
-        served = found.found and found.with_intent
+        # Without intent an effect cannot be told from who was about to buy: nothing is claimed.
+        served = found.found and (intent is not None or moments is not None)
         strongest = float(found.table["z"].max())
         self.verdict_ = Verdict("model" if served else "rule", strongest, 1.0, len(paths), measure="z")
         self.paths_, self.channels_ = paths, paths.channels
@@ -216,7 +232,12 @@ class Attribution(BaseEstimator):
         wide = self.table()[[against, method]].fillna(0.0)
         gap = exact_total((wide[method] - wide[against]).to_numpy(), 0.0)
         return pd.DataFrame(
-            {"channel": wide.index, "from": wide[against].to_numpy(), "to": wide[method].to_numpy(), "shift": gap}
+            {
+                "channel": wide.index,
+                "from": wide[against].to_numpy(),
+                "to": wide[method].to_numpy(),
+                "shift": gap,
+            }
         )
 
     def positions(self) -> pd.DataFrame:
@@ -235,7 +256,6 @@ class Attribution(BaseEstimator):
             "credits": self.credits_,
             "effects": found.table,
             "baseline": found.baseline,
-            "half_life": found.half_life,
             "noise": found.noise,
             "with_intent": found.with_intent,
             "found": found.found,
@@ -257,11 +277,11 @@ class Attribution(BaseEstimator):
         """
         content = read_json(Path(folder) / "attribution.json", "attribution")
         given = content["parameters"]
-        model = cls(**given | {name: tuple(given[name]) for name in ("orders", "carry_over")})
+        model = cls(**given | {name: tuple(given[name]) for name in ("orders", "carry_over", "navigational")})
         model.channels_, model.credits_ = pd.Index(content["channels"]), pd.DataFrame(content["credits"])
         model.incremental_ = Incremental(
-            pd.DataFrame(content["effects"]), content["baseline"], content["half_life"], content["noise"],
-            content["with_intent"], content["found"],
+            pd.DataFrame(content["effects"]), content["baseline"], content["noise"], content["with_intent"],
+            content["found"],
         )  # fmt: skip
         model.verdict_ = Verdict(**content["verdict"])
         model.conversions_, model.value_ = content["conversions"], content["value"]

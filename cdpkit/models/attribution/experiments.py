@@ -36,7 +36,8 @@ def calibrate(effects: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> effects = pd.DataFrame({"channel": ["ad", "mail"], "added": [100.0, 50.0], "low": [80.0, 40.0], "high": [120.0, 60.0]})
+    >>> effects = pd.DataFrame({"channel": ["ad", "mail"], "added": [100.0, 50.0],
+    ...                         "low": [80.0, 40.0], "high": [120.0, 60.0]})
     >>> tests = pd.DataFrame({"channel": ["ad"], "added": [40.0], "se": [5.0]})
     >>> calibrate(effects, tests)["added"].round(0).tolist()
     [40.0, 20.0]
@@ -60,7 +61,11 @@ def calibrate(effects: pd.DataFrame, tests: pd.DataFrame) -> pd.DataFrame:
     bias = max(float((gap**2 - own[tested] ** 2 - error[tested] ** 2).mean()), 0.0) if tested.any() else 0.0
     wide = own**2 + bias
     sure = np.where(tested, 1 / np.where(tested, error, 1.0) ** 2, 0.0)
-    ratio = float((np.nan_to_num(test) * tested).sum() / max((model * tested).sum(), 1e-9)) if tested.any() else 1.0
+    ratio = (
+        float((np.nan_to_num(test) * tested).sum() / max((model * tested).sum(), 1e-9))
+        if tested.any()
+        else 1.0
+    )
     ratio = max(ratio, 0.0)
     added = np.where(tested, (model / wide + np.nan_to_num(test) * sure) / (1 / wide + sure), model * ratio)
     spread = np.where(tested, np.sqrt(1 / (1 / wide + sure)), np.sqrt(wide) * max(ratio, 1e-9))

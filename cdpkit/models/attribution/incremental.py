@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -43,6 +44,9 @@ class Units:
         The person of each unit.
     touches : ndarray of shape (units, channels)
         Touches, undecayed, for the reliability of the intent covariates.
+    fresh : ndarray of shape (units, channels), optional
+        Stock of touches within the unit itself. Effects are not learned from it, since what brings a person
+        to buy today also brings the touch of today; credit then counts it.
     """
 
     channels: pd.Index
@@ -52,6 +56,7 @@ class Units:
     intent: Array
     group: Codes
     touches: Array
+    fresh: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -76,31 +81,42 @@ def of_paths(paths: Paths, half_life: float, intent: Array | None) -> Units:
     n, k = len(paths), len(paths.channels)
     age = paths.back if paths.age is None else paths.age
     pair = paths.of_touch * np.int64(k) + paths.channel
-    exposure = np.bincount(pair, 0.5 ** (age / half_life), n * k).reshape(n, k)
+    exposure = np.bincount(pair, 0.5 ** (age / half_life), n * k).reshape(n, k).astype(float)
     touches = np.bincount(pair, minlength=n * k).reshape(n, k).astype(float)
     weight = paths.conversions + paths.nulls
     group = np.arange(n) if paths.person is None else pd.factorize(paths.person)[0].astype(np.int64)
     share = paths.conversions / np.where(weight > 0, weight, 1.0)
     return Units(
-        paths.channels, exposure, share, weight, np.zeros((n, 0)) if intent is None else intent, group, touches
+        paths.channels,
+        exposure,
+        share,
+        weight,
+        np.zeros((n, 0)) if intent is None else intent,
+        group,
+        touches,
     )
 
 
-def logit(design: Array, y: Array, weight: Array, group: Codes) -> Fitted:
+def logit(design: Array, y: Array, weight: Array, group: Codes, start: Array | None = None) -> Fitted:
     """Fit a logistic regression by Newton's steps, with a covariance robust to units of one person.
 
     The first column of `design` is the constant; the ridge leaves it alone.
     """
-    spread = np.sqrt(np.average((design - np.average(design, axis=0, weights=weight)) ** 2, axis=0, weights=weight))
+    spread = np.sqrt(
+        np.average((design - np.average(design, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
+    )
     ridge = np.where(np.arange(design.shape[1]) == 0, 0.0, _RIDGE * np.maximum(spread, 1e-6) ** 2)
     rate = float(np.clip(np.average(y, weights=weight), 1e-6, 1 - 1e-6))
     beta = np.zeros(design.shape[1])
     beta[0] = np.log(rate / (1 - rate))
+    beta = beta if start is None else start
     hessian = np.eye(len(beta))
     for _ in range(50):
         p = expit(design @ beta)
         hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + np.diag(ridge)
-        step = np.linalg.solve(hessian + 1e-9 * np.eye(len(beta)), design.T @ (weight * (y - p)) - ridge * beta)
+        step = np.linalg.solve(
+            hessian + 1e-9 * np.eye(len(beta)), design.T @ (weight * (y - p)) - ridge * beta
+        )
         beta = beta + np.clip(step, -5, 5)
         if np.abs(step).max() < 1e-9:
             break
@@ -213,11 +229,10 @@ class Incremental:
     ----------
     table : DataFrame
         ``channel, effect`` (log-odds of a fresh touch), ``se, z, found`` (whether it stands at the level
-        asked, selection included), ``added`` (conversions), ``low, high`` (95 %).
+        asked, selection included), ``added`` (conversions), ``half_life`` (carry-over chosen), ``low, high``
+        (95 %).
     baseline : float
         Conversions that would have come anyway.
-    half_life : float
-        Carry-over chosen.
     noise : float
         Variance of the noise taken out of the intent, as a share of the covariate's variance.
     with_intent : bool
@@ -228,7 +243,6 @@ class Incremental:
 
     table: pd.DataFrame
     baseline: float
-    half_life: float
     noise: float
     with_intent: bool
     found: bool
@@ -245,9 +259,10 @@ def estimate(
         The same units at several half-lives.
     noise : float, "auto" or None
         Variance of the noise in the intent, as a share of the covariate's variance; ``"auto"`` estimates
-        it (see `noise_of`), None takes the covariate as it is.
+        it on paths (see `noise_of`) and takes the covariates of moments as they are, None always does.
     level : float
-        One-sided chance of reporting any effect where there is none, over all channels (Bonferroni).
+        One-sided chance of reporting any effect where there is none, over all channels
+        and half-lives tried (Bonferroni).
     seed : int
         Of the draws behind the intervals.
 
@@ -255,14 +270,15 @@ def estimate(
     -------
     Incremental
     """
-    plain = {life: logit(_design(u, u.intent), u.converted, u.weight, u.group) for life, u in tried.items()}
-    life = max(plain, key=lambda h: plain[h].log_likelihood)
-    units, fitted, k = tried[life], plain[life], tried[life].exposure.shape[1]
-    if not (units.converted * units.weight).sum():
+    some = next(iter(tried.values()))
+    if not (some.converted * some.weight).sum():
         raise CdpkitError("incremental attribution must see conversions", got="none")
-    share = 0.0
-    design = _design(units, units.intent)
-    if units.intent.shape[1] and noise is not None:
+    units, lives = _carried(tried)
+    share, k, design = 0.0, units.exposure.shape[1], _design(units, units.intent)
+    fitted = logit(design, units.converted, units.weight, units.group)
+    # At moments, covariates are what advertising follows (visits, carts) rather than a hint of it.
+    hinted = units.fresh is None or noise != "auto"
+    if units.intent.shape[1] and noise is not None and hinted:
         index = units.intent @ fitted.coefficient[1 + k :]
         whole = float(index.var())
         given = noise_of(index, units)[0] if noise == "auto" else float(noise) * whole
@@ -270,7 +286,51 @@ def estimate(
             share = given / whole
             design = _design(units, denoised(index, units.exposure, given)[:, None])
             fitted = logit(design, units.converted, units.weight, units.group)
-    return _summed(units, design, fitted, life, share, level, seed)
+    # The half-life of each channel was chosen among several: each is a look.
+    return _summed(units, design, fitted, lives, share, level / len(tried), seed)
+
+
+def _carried(tried: dict[float, Units]) -> tuple[Units, Array]:
+    """Return the units, each channel's stock at the half-life that fits best, and these half-lives."""
+    lives = sorted(tried)
+    middle = lives[(len(lives) - 1) // 2]
+    base = tried[middle]
+    chosen = np.full(len(base.channels), middle)
+    # A tenth of a million rows tell half-lives apart; more would only take longer.
+    rows = np.arange(len(base.weight))[:: max(1, len(base.weight) // 100_000)]
+    start: Array | None = None
+    for c in range(len(base.channels) if len(lives) > 1 else 0):
+        gain = {}
+        for life in lives:
+            exposure = base.exposure[rows].copy()
+            exposure[:, c] = tried[life].exposure[rows, c]
+            design = np.column_stack([np.ones(len(rows)), exposure, base.intent[rows]])
+            found = logit(design, base.converted[rows], base.weight[rows], base.group[rows], start)
+            start, gain[life] = found.coefficient, found.log_likelihood
+        chosen[c] = max(lives, key=lambda life: gain[life])
+    exposure = np.column_stack([tried[life].exposure[:, c] for c, life in enumerate(chosen)])
+    fresh = None if base.fresh is None else base.fresh
+    return replace(base, exposure=exposure, fresh=fresh), chosen
+
+
+def as_intent(units: Units, navigational: Collection[str]) -> Units:
+    """Return units where channels that people come by of their own accord tell of intent, and get no credit.
+
+    Whoever types the brand's name was coming already: a visit through it says what the person wants. What
+    such a channel adds beyond, only a test can tell.
+    """
+    own = units.channels.isin(list(navigational))
+    if not own.any():
+        return units
+    # Of today's touches nothing is taken: they come with the conversion itself.
+    return replace(
+        units,
+        channels=units.channels[~own],
+        exposure=units.exposure[:, ~own],
+        touches=units.touches[:, ~own],
+        fresh=None if units.fresh is None else units.fresh[:, ~own],
+        intent=np.column_stack([units.intent, units.exposure[:, own]]),
+    )
 
 
 def _design(units: Units, intent: Array) -> Array:
@@ -278,7 +338,7 @@ def _design(units: Units, intent: Array) -> Array:
 
 
 def _summed(
-    units: Units, design: Array, fitted: Fitted, life: float, share: float, level: float, seed: int
+    units: Units, design: Array, fitted: Fitted, lives: Array, share: float, level: float, seed: int
 ) -> Incremental:
     k = units.exposure.shape[1]
     total = float((units.converted * units.weight).sum())
@@ -290,10 +350,11 @@ def _summed(
     luck = np.random.default_rng(seed)
     drawn = luck.multivariate_normal(fitted.coefficient, fitted.covariance, size=_DRAWS, method="eigh")
     # Each draw costs a pass over the units: a sample of them tells the relative spread.
-    rows = np.sort(luck.choice(len(design), min(len(design), 5000), replace=False))
+    pool = np.arange(len(design)) if units.fresh is None else np.flatnonzero(units.converted > 0)
+    rows = np.sort(luck.choice(pool, min(len(pool), 5000), replace=False))
     some = Units(
         units.channels, units.exposure[rows], units.converted[rows], units.weight[rows], units.intent[rows],
-        units.group[rows], units.touches[rows],
+        units.group[rows], units.touches[rows], None if units.fresh is None else units.fresh[rows],
     )  # fmt: skip
     point = _added(some, design[rows], fitted.coefficient)
     low, high = quantile_range(np.array([_added(some, design[rows], beta) for beta in drawn]))
@@ -308,16 +369,23 @@ def _summed(
             "found": found,
             "added": value,
             "low": np.where(point > 0, low * scale, 0.0),
-            "high": high * np.where(point > 0, scale, units.weight.sum() / max(some.weight.sum(), 1e-300)),
+            "half_life": lives,
+            "high": high
+            * np.where(point > 0, scale, total / max(float((some.converted * some.weight).sum()), 1e-300)),
         }
     )
     return Incremental(
-        table, total - float(value.sum()), life, share, bool(units.intent.shape[1]), bool(found.any())
+        table, total - float(value.sum()), share, bool(units.intent.shape[1]), bool(found.any())
     )
 
 
 def _added(units: Units, design: Array, beta: Array) -> Array:
-    """Return the conversions each channel adds; what seems to do harm adds nothing: credit is not negative."""
-    k = units.exposure.shape[1]
-    parts = units.exposure * np.maximum(beta[1 : 1 + k], 0.0)
-    return (shares(design @ beta, parts) * units.weight[:, None]).sum(axis=0)
+    """Return the conversions each channel adds; one that seems to do harm adds nothing."""
+    effect = np.maximum(beta[1 : 1 + units.exposure.shape[1]], 0.0)
+    if units.fresh is None:
+        return (shares(design @ beta, units.exposure * effect) * units.weight[:, None]).sum(axis=0)
+    # Of each conversion seen, the share of its chance that the touches make.
+    bought = units.converted > 0
+    margin = design[bought] @ beta + units.fresh[bought] @ effect
+    made = shares(margin, (units.exposure + units.fresh)[bought] * effect) / expit(margin)[:, None]
+    return (made * (units.weight * units.converted)[bought, None]).sum(axis=0)

@@ -17,7 +17,12 @@ _DAY_US = 86_400_000_000
 
 
 def of_moments(
-    touches: pd.DataFrame, conversions: pd.DataFrame, moments: pd.DataFrame, *, half_life: float, days: float = 1.0
+    touches: pd.DataFrame,
+    conversions: pd.DataFrame,
+    moments: pd.DataFrame,
+    *,
+    half_life: float,
+    days: float = 1.0,
 ) -> Units:
     """Return persons at moments: their exposure then, and whether they convert in the days that follow.
 
@@ -33,7 +38,7 @@ def of_moments(
     half_life : float
         Days in which a touch loses half of its effect.
     days : float
-        Length of a moment. Its own touches count where they come before the conversion.
+        Length of a moment. Its own touches, where they come before the conversion, are `Units.fresh`.
 
     Returns
     -------
@@ -48,43 +53,50 @@ def of_moments(
     --------
     >>> day = pd.Timestamp("2026-01-05")
     >>> touches = pd.DataFrame({"person_id": ["a"], "ts": [day - pd.Timedelta("2D")], "channel": ["ad"]})
-    >>> units = of_moments(touches, touches.iloc[:0], pd.DataFrame({"person_id": ["a"], "ts": [day]}), half_life=2.0)
+    >>> moments = pd.DataFrame({"person_id": ["a"], "ts": [day]})
+    >>> units = of_moments(touches, touches.iloc[:0], moments, half_life=2.0)
     >>> units.exposure.tolist(), units.converted.tolist()
     ([[0.5]], [0.0])
     """
     _check({"the touches": touches, "the conversions": conversions, "the moments": moments})
     persons = pd.Index(pd.unique(moments["person_id"])).sort_values()
     moments = moments.sort_values(["person_id", "ts"], kind="stable")
-    who, at = persons.get_indexer(moments["person_id"]).astype(np.int64), _us(moments)
+    who, at = persons.get_indexer(pd.Index(moments["person_id"])).astype(np.int64), _us(moments)
     end = at + int(days * _DAY_US)
     ours = conversions[conversions["person_id"].isin(persons)]
-    bought_by, bought_at = persons.get_indexer(ours["person_id"]).astype(np.int64), _us(ours)
+    bought_by, bought_at = persons.get_indexer(pd.Index(ours["person_id"])).astype(np.int64), _us(ours)
     order = np.lexsort((bought_at, bought_by))
     when, place = _next(who, at, bought_by[order], bought_at[order])
     converted = place & (when < end)
     until = np.where(converted, when, end)
     seen = touches[touches["person_id"].isin(persons)]
     channel, channels = pd.factorize(seen["channel"], sort=True)
-    by, shown = persons.get_indexer(seen["person_id"]).astype(np.int64), _us(seen)
+    by, shown = persons.get_indexer(pd.Index(seen["person_id"])).astype(np.int64), _us(seen)
     order = np.lexsort((shown, by))
     channel, by, shown = channel[order], by[order], shown[order]
     reach = int(_FORGOTTEN * half_life * _DAY_US)
     low, high = _place(by, shown, who, at - reach), _place(by, shown, who, until)
     n, k = len(moments), len(channels)
     row = np.repeat(np.arange(n), high - low)
-    touch = np.arange(len(row)) - np.repeat(np.cumsum(high - low) - (high - low), high - low) + np.repeat(low, high - low)
+    touch = (
+        np.arange(len(row))
+        - np.repeat(np.cumsum(high - low) - (high - low), high - low)
+        + np.repeat(low, high - low)
+    )
     age = np.maximum(at[row] - shown[touch], 0) / _DAY_US
-    pair = row * np.int64(k) + channel[touch]
+    pair, before = row * np.int64(k) + channel[touch], shown[touch] < at[row]
+    stock = 0.5 ** (age / half_life)
     covariates = moments.drop(columns=["person_id", "ts", "weight"], errors="ignore").to_numpy(dtype=float)
     weight = moments["weight"].to_numpy(dtype=float) if "weight" in moments else np.ones(n)
     return Units(
         pd.Index(channels),
-        np.bincount(pair, 0.5 ** (age / half_life), n * k).reshape(n, k),
+        np.bincount(pair, stock * before, n * k).reshape(n, k).astype(float),
         converted.astype(float),
         weight,
         covariates,
         who,
         np.bincount(pair, minlength=n * k).reshape(n, k).astype(float),
+        np.bincount(pair, stock * ~before, n * k).reshape(n, k).astype(float),
     )
 
 
@@ -102,7 +114,9 @@ def _place(
     if (int(who.max(initial=0)) + 1) * span < 2**62:
         return np.searchsorted(by * span + (at - first), who * span + (before - first), "left")
     seconds = span // 1_000_000 + 1
-    return np.searchsorted(by * seconds + (at - first) // 1_000_000, who * seconds + (before - first) // 1_000_000)
+    return np.searchsorted(
+        by * seconds + (at - first) // 1_000_000, who * seconds + (before - first) // 1_000_000
+    )
 
 
 def _next(

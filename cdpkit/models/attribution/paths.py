@@ -103,7 +103,8 @@ class Paths:
         Examples
         --------
         >>> touches = pd.DataFrame({"person_id": [1, 1, 2], "channel": ["ad", "mail", "ad"],
-        ...     "ts": pd.to_datetime(["2026-01-01", "2026-01-03", "2026-01-01"]), "converted": [False, True, False]})
+        ...     "ts": pd.to_datetime(["2026-01-01", "2026-01-03", "2026-01-01"]),
+        ...     "converted": [False, True, False]})
         >>> paths = Paths.of_touches(touches)
         >>> paths.length.tolist(), paths.conversions.tolist(), paths.age.tolist()
         ([2, 1], [1.0, 0.0], [2.0, 0.0, 0.0])
@@ -114,7 +115,9 @@ class Paths:
         ts = frame["ts"].to_numpy().astype("datetime64[us]")
         converted = frame["converted"].to_numpy(dtype=bool)
         value = frame["value"].to_numpy(dtype=float) if "value" in frame else np.zeros(len(frame))
-        own = pd.factorize(frame["path_id"], sort=True)[0] if "path_id" in frame else np.zeros(len(frame), int)
+        own = (
+            pd.factorize(frame["path_id"], sort=True)[0] if "path_id" in frame else np.zeros(len(frame), int)
+        )
         later = (person[1:] > person[:-1]) | ((person[1:] == person[:-1]) & (ts[1:] > ts[:-1]))
         if "path_id" in frame or not later.all():
             # Touches of one instant: the one that converts comes last, whatever the order of the file.
@@ -130,8 +133,8 @@ class Paths:
         length = np.diff(start)
         age = (np.repeat(ts[last], length) - ts) / _DAY
         return cls(
-            pd.Index(channels), channel.astype(np.int64), start, done, 1 - done, np.where(done > 0, value[last], 0.0),
-            age, pd.Index(persons[person[last]]), ts[start[:-1]],
+            pd.Index(channels), channel.astype(np.int64), start, done, 1 - done,
+            np.where(done > 0, value[last], 0.0), age, pd.Index(persons[person[last]]), ts[start[:-1]],
         )  # fmt: skip
 
     @classmethod
@@ -157,7 +160,9 @@ class Paths:
         """
         _check_aggregated(frame)
         # Sorted, so that the order of the file does not change the last digit of a sum.
-        frame = frame.sort_values([c for c in ("path", "conversions", "nulls", "value") if c in frame], kind="stable")
+        frame = frame.sort_values(
+            [c for c in ("path", "conversions", "nulls", "value") if c in frame], kind="stable"
+        )
         told = [[part.strip() for part in path.split(separator)] for path in frame["path"]]
         if any(not part for path in told for part in path):
             empty = sum(any(not part for part in path) for path in told)
@@ -167,7 +172,12 @@ class Paths:
         zero = np.zeros(len(frame))
         nulls, value = (frame[c].to_numpy(dtype=float) if c in frame else zero for c in ("nulls", "value"))
         return cls(
-            pd.Index(channels), flat.astype(np.int64), start, frame["conversions"].to_numpy(dtype=float), nulls, value
+            pd.Index(channels),
+            flat.astype(np.int64),
+            start,
+            frame["conversions"].to_numpy(dtype=float),
+            nulls,
+            value,
         )
 
 

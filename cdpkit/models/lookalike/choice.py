@@ -111,7 +111,9 @@ def choose(
         learn[seeds[fold == k]] = False
         z = {}
         for kind in kinds:
-            margin = make(kind, columns, bags=bags, seed=seed, n_jobs=n_jobs).fit(matrix, learn).margin(matrix)
+            margin = (
+                make(kind, columns, bags=bags, seed=seed, n_jobs=n_jobs).fit(matrix, learn).margin(matrix)
+            )
             centre, spread = standard(margin)
             z[kind] = (margin - centre) / spread
         for name, parts in tried.items():

@@ -16,14 +16,13 @@ from threadpoolctl import threadpool_limits
 
 from cdpkit.errors import CdpkitError, FaultsError, NotEnoughDataError
 from cdpkit.models.appetence import BASE
-from cdpkit.models.baseline import Verdict
 from cdpkit.models.frame import Columns
+from cdpkit.models.lookalike import storage
 from cdpkit.models.lookalike.choice import CANDIDATES, choose, standard
 from cdpkit.models.lookalike.neighbours import EXACT_NUMBERS, Neighbours
-from cdpkit.models.lookalike.parts import PARTS, Part, make, sample
+from cdpkit.models.lookalike.parts import Part, make, sample
 from cdpkit.models.lookalike.reach import SHARES, prior_bound, reach_curve, seed_quality
 from cdpkit.models.lookalike.traits import Name, traits, words
-from cdpkit.models.state import read_json, write_json
 
 Array = NDArray[np.float64]
 
@@ -103,6 +102,9 @@ class Lookalike(BaseEstimator):
         self.random_state = random_state
         self.n_jobs = n_jobs
 
+    people_: pd.Index | None
+    scales_: list[tuple[float, float]]
+
     def fit(self, X: pd.DataFrame, is_seed: ArrayLike) -> Lookalike:
         """Learn what sets the seeds apart from everybody.
 
@@ -170,7 +172,9 @@ class Lookalike(BaseEstimator):
         if not isinstance(X, pd.DataFrame) or not len(X) or not X.shape[1]:
             faults.append("`X` must be a DataFrame with people and columns")
         elif not X.index.is_unique:
-            faults.append(f"the index of `X` must name each person once; got {X.index.duplicated().sum()} repeats")
+            faults.append(
+                f"the index of `X` must name each person once; got {X.index.duplicated().sum()} repeats"
+            )
         flags = np.asarray(is_seed)
         if flags.dtype != bool and not np.isin(flags[~pd.isna(flags)], [0, 1]).all():
             faults.append("`is_seed` must hold true and false")
@@ -326,13 +330,16 @@ class Lookalike(BaseEstimator):
         """
         check_is_fitted(self, "parts_")
         if self.people_ is None:
-            raise CdpkitError("twins must be looked for among people", do="Fit again, or save with people=True")
+            raise CdpkitError(
+                "twins must be looked for among people", do="Fit again, or save with people=True"
+            )
         # A list or an index names several people; a string or a number, or a tuple, names one.
         asked = list(person) if isinstance(person, list | np.ndarray | pd.Index | pd.Series) else [person]
         place = self.people_.get_indexer(pd.Index(asked))
         if (place < 0).any():
             raise CdpkitError(
-                "everybody asked for must be among the people of `fit`", got=f"{int((place < 0).sum())} unknown"
+                "everybody asked for must be among the people of `fit`",
+                got=f"{int((place < 0).sum())} unknown",
             )
         usable = np.flatnonzero(~self.is_seed_)
         if self._twins is None:
@@ -372,34 +379,7 @@ class Lookalike(BaseEstimator):
         people : bool
             Also who the people are, for `twins`. Personal data: not for a registry.
         """
-        check_is_fitted(self, "parts_")
-        if self.random_state is not None and not isinstance(self.random_state, int | np.integer):
-            raise CdpkitError("`random_state` must be a number or None to be saved", got="a generator")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        content = {
-            "format": "lookalike",
-            "parameters": self.get_params(),
-            "columns": self.columns_.to_dict(),
-            "parts": [part.save(folder) for part in self.parts_],  # type: ignore[attr-defined]
-            "choice": self.choice_,
-            "verdict": self.verdict_.to_dict(),
-            "validation": self.validation_,
-            "quality": self.quality_,
-            "traits": self.traits_,
-            "prior": self.prior_,
-            "others": self.others_,
-            "people": people,
-        }
-        for name in ("above_", "quantiles_", "origin_", "axes_"):
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        np.save(folder / "scales_.npy", np.array(self.scales_), allow_pickle=False)
-        if people and self.people_ is not None:
-            np.save(folder / "space_.npy", self.space_, allow_pickle=False)
-            who = pd.DataFrame({"person": self.people_, "is_seed": self.is_seed_})
-            who.to_parquet(folder / "people.parquet", index=False)
-        write_json(folder / "lookalike.json", content)
-        return folder
+        return storage.save(self, folder, people)
 
     @classmethod
     def load(cls, folder: str | Path) -> Lookalike:
@@ -410,23 +390,4 @@ class Lookalike(BaseEstimator):
         IntegrityError
             Where the folder does not hold a lookalike.
         """
-        folder = Path(folder)
-        content = read_json(folder / "lookalike.json", "lookalike")
-        model = cls(**content["parameters"])
-        model.columns_ = Columns.from_dict(content["columns"])
-        model.parts_ = [
-            PARTS[part["kind"]].load(part, model.columns_, folder, model.n_jobs) for part in content["parts"]
-        ]
-        model.choice_, model.verdict_ = content["choice"], Verdict(**content["verdict"])
-        for name in ("validation", "quality", "traits"):
-            setattr(model, f"{name}_", pd.DataFrame(content[name]))
-        model.prior_, model.others_ = content["prior"], content["others"]
-        for name in ("above_", "quantiles_", "origin_", "axes_", "scales_"):
-            setattr(model, name, np.load(folder / f"{name}.npy", allow_pickle=False))
-        model.scales_ = [tuple(row) for row in model.scales_.tolist()]
-        model.people_, model.is_seed_, model._twins = None, np.zeros(0, dtype=bool), None
-        if content["people"]:
-            who = pd.read_parquet(folder / "people.parquet")
-            model.people_, model.is_seed_ = pd.Index(who["person"]), who["is_seed"].to_numpy()
-            model.space_ = np.load(folder / "space_.npy", allow_pickle=False)
-        return model
+        return storage.load(cls, folder)

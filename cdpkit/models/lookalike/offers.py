@@ -29,7 +29,8 @@ def seed_products(interactions: pd.DataFrame, seeds: Sequence[object], *, least:
 
     Examples
     --------
-    >>> bought = pd.DataFrame({"person_id": [*range(20), *range(40)], "product_id": ["tent"] * 20 + ["mug"] * 40})
+    >>> bought = pd.DataFrame({"person_id": [*range(20), *range(40)],
+    ...                        "product_id": ["tent"] * 20 + ["mug"] * 40})
     >>> seed_products(bought, range(20))["product_id"].tolist()
     ['tent']
     """

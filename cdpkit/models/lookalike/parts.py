@@ -106,7 +106,9 @@ class Direction:
         """Return each column's part of the score; nothing is left for the base."""
         unit, source = self._unit(matrix)
         out = np.zeros((len(matrix), len(self.columns.names) + 1))
-        np.add.at(out.T, source, (unit * self.way).T)
+        parts = unit * self.way
+        for term, column in enumerate(source.tolist()):
+            out[:, column] += parts[:, term]
         return out
 
     def save(self, folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What an audience of each size would hold: recall, lift and precision expected; and whether seeds will do."""
+"""What an audience of each size would hold, as held-out seeds tell it; and whether the seeds will do."""
 
 from __future__ import annotations
 

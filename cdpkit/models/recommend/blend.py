@@ -112,7 +112,9 @@ def choose(seen: Interactions, cut: np.datetime64, learned: Parts, task: str) ->
         judged = np.sort(np.random.default_rng(0).choice(judged, MOST_JUDGED, replace=False))
     rule = only(TASKS[task])
     if len(judged) < 20:
-        return Blend(rule, learned.half_life, Verdict("rule", 0.0, np.inf, len(judged), "ndcg"), _table([], task))
+        return Blend(
+            rule, learned.half_life, Verdict("rule", 0.0, np.inf, len(judged), "ndcg"), _table([], task)
+        )
     candidates = _candidates(task)
     gains = np.zeros((len(candidates) + 1, len(judged)))
     for first in range(0, len(judged), AT_ONCE):

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from cdpkit.errors import FaultsError
+from cdpkit.models.recommend.interactions import Interactions
 
 
 @dataclass(frozen=True)
 class Complements:
-    """The marketer's decisions on what to propose with a product.
+    r"""The marketer's decisions on what to propose with a product.
 
     Parameters
     ----------
@@ -27,7 +30,7 @@ class Complements:
 
     Examples
     --------
-    >>> own = Complements.parse('[lists]\\ntent = ["stove"]\\n[never]\\nlamp = ["mug"]')
+    >>> own = Complements.parse('[lists]\ntent = ["stove"]\n[never]\nlamp = ["mug"]')
     >>> rules = pd.DataFrame({"antecedent": ["tent", "lamp", "lamp"], "consequent": ["mug", "mug", "oil"]})
     >>> own.table(rules)
     {'lamp': ['oil'], 'tent': ['stove']}
@@ -48,7 +51,9 @@ class Complements:
                     faults.append(f"`{name}.{product}` must name each product once")
         for product in sorted(set(self.lists) & set(self.never)):
             both = sorted(set(self.lists[product]) & set(self.never[product]))
-            faults += [f"`{other}` must not be both proposed with and banned from `{product}`" for other in both]
+            faults += [
+                f"`{other}` must not be both proposed with and banned from `{product}`" for other in both
+            ]
         if faults:
             raise FaultsError("the lists of complements", faults)
 
@@ -67,7 +72,9 @@ class Complements:
             raise FaultsError("the lists of complements", [f"must be TOML; {error}"]) from None
         unknown = sorted(set(content) - {"lists", "never"})
         if unknown:
-            raise FaultsError("the lists of complements", [f"table `{t}` must be lists or never" for t in unknown])
+            raise FaultsError(
+                "the lists of complements", [f"table `{t}` must be lists or never" for t in unknown]
+            )
         return cls(content.get("lists", {}), content.get("never", {}))
 
     @classmethod
@@ -93,7 +100,9 @@ class Complements:
         - product `stov` must be in the catalogue
         """
         known = set(products)
-        named = {p for table in (self.lists, self.never) for key, others in table.items() for p in (key, *others)}
+        named = {
+            p for table in (self.lists, self.never) for key, others in table.items() for p in (key, *others)
+        }
         if named - known:
             faults = [f"product `{p}` must be in the catalogue" for p in sorted(named - known)]
             raise FaultsError("the lists of complements", faults)
@@ -133,6 +142,33 @@ class Complements:
             for a, b in zip(rules["antecedent"], rules["consequent"], strict=True)
         ]
         return rules[pd.Series(open_, index=rules.index, dtype=bool)].head(most).reset_index(drop=True)
+
+    def pins(
+        self, seen: Interactions, persons: NDArray[np.int64], blocked: NDArray[np.bool_], slots: int
+    ) -> list[list[tuple[int, int]]]:
+        """Return, for each person, what goes with the last basket: pairs of a product and its reason.
+
+        What is banned with anything of that basket is marked in `blocked` (persons × products).
+        """
+        out: list[list[tuple[int, int]]] = [[] for _ in persons]
+        if not self.lists and not self.never:
+            return out
+        code = {str(product): place for place, product in enumerate(seen.products)}
+        last = seen.basket[np.searchsorted(seen.person, persons, "right") - 1]
+        for k, (person, basket) in enumerate(zip(persons, last, strict=True)):
+            rows = slice(*np.searchsorted(seen.person, [person, person + 1]))
+            held = dict.fromkeys(seen.product[rows][seen.basket[rows] == basket].tolist())
+            named = {because: str(seen.products[because]) for because in held}
+            for name in named.values():
+                banned = [code[other] for other in self.never.get(name, ()) if other in code]
+                blocked[k, banned] = True
+            found: dict[int, int] = {}
+            for because, name in named.items():
+                for other in self.lists.get(name, ()):
+                    if other in code and not blocked[k, code[other]]:
+                        found.setdefault(code[other], because)
+            out[k] = list(found.items())[:slots]
+        return out
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""

@@ -15,14 +15,14 @@ from sklearn.utils.validation import check_is_fitted
 from threadpoolctl import threadpool_limits
 
 from cdpkit.errors import CdpkitError, FaultsError, NotEnoughDataError
-from cdpkit.models.baseline import Verdict
+from cdpkit.models.recommend import storage
 from cdpkit.models.recommend.blend import AT_ONCE, TASKS, choose, mix, top
 from cdpkit.models.recommend.complements import Complements
 from cdpkit.models.recommend.interactions import Interactions
-from cdpkit.models.recommend.parts import PARTS, Parts, liking
-from cdpkit.models.recommend.reasons import encode
+from cdpkit.models.recommend.ladder import upsell
+from cdpkit.models.recommend.parts import PARTS, Parts
+from cdpkit.models.recommend.reasons import Because, encode
 from cdpkit.models.recommend.rules import association_rules
-from cdpkit.models.state import read_json, write_json
 
 Array = NDArray[np.float64]
 
@@ -67,8 +67,9 @@ class Recommender(BaseEstimator):
     --------
     >>> rng = np.random.default_rng(0)
     >>> person = np.repeat(np.arange(300), 8)
-    >>> bought = pd.DataFrame({"person_id": person, "product_id": (person % 3) * 10 + rng.integers(10, size=2400),
-    ...                        "ts": pd.Timestamp("2026-01-01") + pd.to_timedelta(rng.integers(90, size=2400), "D")})
+    >>> day = pd.to_timedelta(rng.integers(90, size=2400), "D")
+    >>> bought = pd.DataFrame({"person_id": person, "ts": pd.Timestamp("2026-01-01") + day,
+    ...                        "product_id": (person % 3) * 10 + rng.integers(10, size=2400)})
     >>> model = Recommender().fit(bought.astype({"product_id": "str"}))
     >>> best = model.recommend([1], k=3)
     >>> best["product_id"].str.startswith("1").all().item(), best["decided_by"].iloc[0]
@@ -90,6 +91,8 @@ class Recommender(BaseEstimator):
         self.min_baskets = min_baskets
         self.ease_up_to = ease_up_to
         self.n_jobs = n_jobs
+
+    seen_: Interactions | None
 
     def fit(self, interactions: pd.DataFrame, y: Any = None, *, as_of: Any = None) -> Recommender:
         """Learn the parts, and their weights on the last days.
@@ -145,10 +148,10 @@ class Recommender(BaseEstimator):
         self.verdicts_ = {task: blend.verdict for task, blend in found.items()}
         self.validation_ = pd.concat([blend.table for blend in found.values()], ignore_index=True)
 
-    def _score(
+    def score(
         self, seen: Interactions, rows: NDArray[np.int64], task: str
     ) -> tuple[Array, dict[str, Array], NDArray[np.bool_]]:
-        """Return the blend, its weighted parts, and what each person owns."""
+        """Return the blend, its weighted parts, and what each person owns: persons × products."""
         self.parts_.half_life = self.half_life_
         scores = self.parts_.scores(seen, rows)
         weights = self.weights_[task]
@@ -156,12 +159,14 @@ class Recommender(BaseEstimator):
         parts = {name: weights[name] * scores[name] for name in PARTS if weights[name]}
         return mix(scores, weights), parts, owned
 
-    def _rows(self, persons: Sequence[Any] | None, history: pd.DataFrame | None) -> tuple[Interactions, pd.Index]:
+    def _rows(
+        self, persons: Sequence[Any] | None, history: pd.DataFrame | None
+    ) -> tuple[Interactions, pd.Index]:
         """Return the histories to recommend from, and who is asked for, in their order."""
         check_is_fitted(self, "parts_")
         if history is not None:
             known = history[history["product_id"].isin(self.products_)]
-            seen = _on(self.products_, Interactions.of(known))
+            seen = Interactions.of(known).on(self.products_)
         elif self.seen_ is None:
             raise CdpkitError("a model read without its people must be given a history", do="Give `history`")
         else:
@@ -169,23 +174,29 @@ class Recommender(BaseEstimator):
         return seen, pd.Index(seen.persons if persons is None else list(persons))
 
     def rank(
-        self, persons: Sequence[Any], k: int = 20, *, new_only: bool = True, history: pd.DataFrame | None = None
+        self,
+        persons: Sequence[Any],
+        k: int = 20,
+        *,
+        new_only: bool = True,
+        history: pd.DataFrame | None = None,
     ) -> NDArray[np.int64]:
         """Return the codes (places in `products_`) of each person's `k` best products, best first.
 
         What `recommend` gives before stock, lists and reasons: for evaluation with `evaluate.list_gains`.
         """
         seen, asked = self._rows(persons, history)
-        place = self._known(seen, asked)
+        place = self.place(seen, asked)
         out = np.empty((len(asked), min(k, len(self.products_))), dtype=np.int64)
         for first in range(0, len(asked), AT_ONCE):
             some = place[first : first + AT_ONCE]
-            score, _, owned = self._score(seen, some, "new" if new_only else "again")
+            score, _, owned = self.score(seen, some, "new" if new_only else "again")
             out[first : first + AT_ONCE] = top(np.where(owned, -np.inf, score) if new_only else score, k)
         return out
 
     @staticmethod
-    def _known(seen: Interactions, asked: pd.Index) -> NDArray[np.int64]:
+    def place(seen: Interactions, asked: pd.Index) -> NDArray[np.int64]:
+        """Return the row of each person asked for; somebody without a history is refused."""
         place = seen.persons.get_indexer(asked)
         if (place < 0).any():
             raise CdpkitError(
@@ -259,7 +270,7 @@ class Recommender(BaseEstimator):
         """
         seen, asked = self._rows(persons, history)
         self._check_known(complements, stock, eligible)
-        place, task = self._known(seen, asked), "new" if new_only else "again"
+        place, task = self.place(seen, asked), "new" if new_only else "again"
         open_ = np.ones(len(self.products_), dtype=bool)
         if eligible is not None:
             open_ &= self.products_.isin(list(eligible))
@@ -270,14 +281,19 @@ class Recommender(BaseEstimator):
         parts_of = []
         for first in range(0, len(asked), AT_ONCE):
             rows = np.arange(first, min(first + AT_ONCE, len(asked)))
-            score, parts, owned = self._score(seen, place[rows], task)
+            score, parts, owned = self.score(seen, place[rows], task)
             blocked = ~open_[None, :] | (owned if new_only else False) | banned[rows].toarray().astype(bool)
-            pinned = self._pin(seen, place[rows], complements, blocked, slots)
-            parts_of.append(self._told(asked[rows], seen, place[rows], task, score, parts, blocked, pinned, k))
+            pinned = (complements or Complements()).pins(seen, place[rows], blocked, slots)
+            parts_of.append(
+                self._told(asked[rows], seen, place[rows], task, score, parts, blocked, pinned, k)
+            )
         return pd.concat(parts_of, ignore_index=True)
 
     def _check_known(
-        self, complements: Complements | None, stock: Mapping[str, float] | None, eligible: Collection[str] | None
+        self,
+        complements: Complements | None,
+        stock: Mapping[str, float] | None,
+        eligible: Collection[str] | None,
     ) -> None:
         known = set(self.products_)
         if complements is not None:
@@ -285,33 +301,9 @@ class Recommender(BaseEstimator):
         named = set(stock or ()) if eligible is None else set(eligible)
         unknown = sorted(map(str, set(eligible or ()) - known - set(stock or ())))
         if named and unknown:
-            raise FaultsError("the eligible products", [f"product `{p}` must be in the catalogue" for p in unknown])
-
-    def _pin(
-        self, seen: Interactions, rows: NDArray[np.int64], own: Complements | None, blocked: NDArray[np.bool_],
-        slots: int,
-    ) -> list[list[tuple[int, int]]]:  # fmt: skip
-        """Return, for each person, the marketer's complements of the last basket: (product, because of)."""
-        out: list[list[tuple[int, int]]] = [[] for _ in rows]
-        if own is None:
-            return out
-        ends = np.searchsorted(seen.person, rows, "right")
-        for k, end in enumerate(ends):
-            last = seen.basket[end - 1]
-            start = end
-            while start > 0 and seen.basket[start - 1] == last and seen.person[start - 1] == rows[k]:
-                start -= 1
-            for because in dict.fromkeys(seen.product[start:end].tolist()):
-                name = self.products_[because]
-                for other in own.never.get(name, ()):
-                    code = self.products_.get_indexer([other])[0]
-                    blocked[k, code] |= code >= 0
-                for other in own.lists.get(name, ()):
-                    code = int(self.products_.get_indexer([other])[0])
-                    if code >= 0 and code not in [p for p, _ in out[k]]:
-                        out[k].append((code, because))
-            out[k] = [pair for pair in out[k] if not blocked[k, pair[0]]][:slots]
-        return out
+            raise FaultsError(
+                "the eligible products", [f"product `{p}` must be in the catalogue" for p in unknown]
+            )
 
     def _told(
         self, asked: pd.Index, seen: Interactions, rows: NDArray[np.int64], task: str, score: Array,
@@ -320,58 +312,25 @@ class Recommender(BaseEstimator):
         ranked = top(np.where(blocked, -np.inf, score), k)
         strength = np.stack(list(parts.values()), axis=0)
         names = list(parts)
-        mine = liking(seen, self.parts_.now)
+        because = Because(self.parts_, seen)
         by = self.verdicts_[task].decided_by
         found = []
         for i, person in enumerate(asked):
-            first = [(code, "marketer", self._because("complement", code, i, seen, rows, mine, because))
-                     for code, because in pinned[i]]  # fmt: skip
+            first = [
+                (code, "marketer", encode("complement", because=str(self.products_[other])))
+                for code, other in pinned[i]
+            ]
             taken = {code for code, _, _ in first}
             rest = [c for c in ranked[i].tolist() if c not in taken and not blocked[i, c]]
             for code in rest[: max(k - len(first), 0)]:
                 order = np.argsort(-strength[:, i, code], kind="stable")
-                reason = next(
-                    r for r in (self._because(names[j], code, i, seen, rows, mine, None) for j in [*order, -1]) if r
-                )
-                first.append((code, by, reason))
+                first.append((code, by, because.of(int(rows[i]), code, [names[j] for j in order])))
             found += [
                 (person, rank, self.products_[code], float(score[i, code]), who, why)
                 for rank, (code, who, why) in enumerate(first, start=1)
             ]
-        return pd.DataFrame(found, columns=["person_id", "rank", "product_id", "score", "decided_by", "reason"])
-
-    def _because(
-        self, part: str, code: int, i: int, seen: Interactions, rows: NDArray[np.int64], mine: csr_matrix,
-        because: int | None,
-    ) -> str:  # fmt: skip
-        """Encode the reason one part gives for a product; empty where it has none to give."""
-        if part == "complement":
-            return encode("complement", because=str(self.products_[because]))
-        owned = mine.indices[mine.indptr[rows[i]] : mine.indptr[rows[i] + 1]]
-        weight = mine.data[mine.indptr[rows[i]] : mine.indptr[rows[i] + 1]]
-        if part == "own" and code in owned:
-            at = np.flatnonzero((seen.person == rows[i]) & (seen.product == code))
-            days = float(seen.age(self.parts_.now)[at].min())
-            return encode("own", value=len(np.unique(seen.basket[at])), days=int(days))
-        if part == "rule":
-            table = self.rules_[self.rules_["consequent"] == self.products_[code]]
-            table = table[table["antecedent"].isin(self.products_[owned])]
-            if len(table):
-                best = table.loc[table["lift"].idxmax()]
-                return encode(
-                    "rule", because=str(best["antecedent"]), value=round(float(best["confidence"]), 4),
-                    lift=round(float(best["lift"]), 2),
-                )  # fmt: skip
-        if part == "similar" and len(owned):
-            column = self.parts_.weight[owned, code]
-            column = column.toarray().ravel() if hasattr(column, "toarray") else np.asarray(column)
-            best_of = int((column * weight).argmax())
-            if column[best_of] > 0:
-                return encode("similar", because=str(self.products_[owned[best_of]]))
-        if part == "popular" or part not in ("own", "rule", "similar"):
-            return encode("popular", value=int(self.parts_.popular[code]), days=self.popular_days)
-        return "" if part != PARTS[-1] else encode(
-            "popular", value=int(self.parts_.popular[code]), days=self.popular_days
+        return pd.DataFrame(
+            found, columns=["person_id", "rank", "product_id", "score", "decided_by", "reason"]
         )
 
     def upsell(
@@ -392,38 +351,7 @@ class Recommender(BaseEstimator):
         DataFrame
             As `recommend`: products not bought yet that stand a step above one that was.
         """
-        seen, asked = self._rows(persons, history)
-        place = self._known(seen, asked)
-        known = steps[steps["product_id"].isin(self.products_) & steps["step"].isin(self.products_)]
-        out_of = {p for p, units in (stock or {}).items() if units <= 0}
-        known = known[~known["step"].isin(out_of)]
-        below, above = (self.products_.get_indexer(known[c]) for c in ("product_id", "step"))
-        tables = []
-        for first in range(0, len(asked), AT_ONCE):
-            rows = np.arange(first, min(first + AT_ONCE, len(asked)))
-            score, _, owned = self._score(seen, place[rows], "new")
-            i, pair = np.nonzero(owned[:, below] & ~owned[:, above])
-            table = pd.DataFrame(
-                {
-                    "person_id": asked[rows[i]],
-                    "product_id": self.products_[above[pair]],
-                    "score": score[i, above[pair]],
-                    "because": self.products_[below[pair]],
-                    "ratio": known["ratio"].to_numpy()[pair],
-                }
-            )
-            tables.append(table)
-        table = pd.concat(tables, ignore_index=True)
-        table = table.sort_values(["person_id", "score", "product_id", "ratio"], ascending=[True, False, True, True])
-        table = table.drop_duplicates(["person_id", "product_id"])
-        table["rank"] = table.groupby("person_id").cumcount() + 1
-        table = table[table["rank"] <= k].reset_index(drop=True)
-        table["decided_by"] = self.verdicts_["new"].decided_by
-        table["reason"] = [
-            encode("step", because=str(b), value=round(float(r), 2))
-            for b, r in zip(table["because"], table["ratio"], strict=True)
-        ]
-        return table[["person_id", "rank", "product_id", "score", "decided_by", "reason"]]
+        return upsell(self, steps, *self._rows(persons, history), k, stock)
 
     def save(self, folder: str | Path, *, people: bool = False) -> Path:
         """Write the state as JSON, arrays and Parquet into a folder.
@@ -435,35 +363,7 @@ class Recommender(BaseEstimator):
             Also the histories. Personal data: not for a registry. Without them, `recommend` needs
             `history`.
         """
-        check_is_fitted(self, "parts_")
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        weight, sparse = self.parts_.weight, hasattr(self.parts_.weight, "indptr")
-        arrays = {"popular": self.parts_.popular}
-        arrays |= {n: getattr(weight, n) for n in ("data", "indices", "indptr")} if sparse else {"weight": weight}
-        for name, values in arrays.items():
-            np.save(folder / f"{name}.npy", values, allow_pickle=False)
-        self.rules_.to_parquet(folder / "rules.parquet", index=False)
-        pd.DataFrame({"product_id": self.products_}).to_parquet(folder / "products.parquet", index=False)
-        if people and self.seen_ is not None:
-            s = self.seen_
-            pd.DataFrame(
-                {"person_id": s.persons[s.person], "product_id": s.products[s.product], "ts": s.ts,
-                 "quantity": s.quantity, "basket_id": s.basket}
-            ).to_parquet(folder / "history.parquet", index=False)  # fmt: skip
-        content = {
-            "format": "recommender",
-            "parameters": self.get_params(),
-            "weights": self.weights_,
-            "half_life": self.half_life_,
-            "verdicts": {task: v.to_dict() | {"se": min(v.se, 1e300)} for task, v in self.verdicts_.items()},
-            "validation": self.validation_,
-            "as_of": self.as_of_.isoformat(),
-            "sparse": sparse,
-            "people": people,
-        }
-        write_json(folder / "recommender.json", content)
-        return folder
+        return storage.save(self, folder, people)
 
     @classmethod
     def load(cls, folder: str | Path) -> Recommender:
@@ -474,31 +374,7 @@ class Recommender(BaseEstimator):
         IntegrityError
             Where the folder does not hold a recommender.
         """
-        folder = Path(folder)
-        content = read_json(folder / "recommender.json", "recommender")
-        model = cls(**content["parameters"])
-        model.weights_, model.half_life_ = content["weights"], content["half_life"]
-        model.verdicts_ = {task: Verdict(**v) for task, v in content["verdicts"].items()}
-        model.validation_ = pd.DataFrame(content["validation"])
-        model.as_of_ = pd.Timestamp(content["as_of"])
-        model.rules_ = pd.read_parquet(folder / "rules.parquet")
-        model.products_ = pd.Index(pd.read_parquet(folder / "products.parquet")["product_id"])
-        n, names = len(model.products_), ("data", "indices", "indptr") if content["sparse"] else ("weight",)
-        arrays = [np.load(folder / f"{name}.npy", allow_pickle=False) for name in names]
-        weight = csr_matrix(tuple(arrays), shape=(n, n)) if content["sparse"] else arrays[0]
-        popular = np.load(folder / "popular.npy", allow_pickle=False)
-        now = np.datetime64(model.as_of_.as_unit("us"))
-        model.parts_ = Parts(model.products_, now, popular, model.popular_days, weight, model.rules_)
-        model.seen_ = None
-        if content["people"]:
-            model.seen_ = _on(model.products_, Interactions.of(pd.read_parquet(folder / "history.parquet")))
-        return model
-
-
-def _on(products: pd.Index, seen: Interactions) -> Interactions:
-    """Return the interactions with the codes of a given catalogue."""
-    code = products.get_indexer(seen.products)[seen.product].astype(np.int64)
-    return Interactions(seen.persons, products, seen.person, code, seen.basket, seen.ts, seen.quantity)
+        return storage.load(cls, folder)
 
 
 def _pairs(refuse: pd.DataFrame | None, persons: pd.Index, products: pd.Index) -> csr_matrix:
@@ -506,6 +382,9 @@ def _pairs(refuse: pd.DataFrame | None, persons: pd.Index, products: pd.Index) -
     shape = (len(persons), len(products))
     if refuse is None:
         return csr_matrix(shape, dtype=bool)
-    row, column = persons.get_indexer(refuse["person_id"]), products.get_indexer(refuse["product_id"])
+    row, column = (
+        index.get_indexer(pd.Index(refuse[name]))
+        for index, name in ((persons, "person_id"), (products, "product_id"))
+    )
     keep = (row >= 0) & (column >= 0)
     return csr_matrix((np.ones(int(keep.sum()), dtype=bool), (row[keep], column[keep])), shape=shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,7 +66,12 @@ class Interactions:
         frame = frame.sort_values(["person_id", "ts", "product_id", *own, *counted], kind="stable")
         person, persons = pd.factorize(frame["person_id"], sort=True)
         product, products = pd.factorize(frame["product_id"], sort=True)
-        keys = frame[own[0]] if own else person.astype(np.int64) * 100_000 + frame["ts"].to_numpy().astype("datetime64[D]").astype(int)
+        keys = (
+            frame[own[0]]
+            if own
+            else person.astype(np.int64) * 100_000
+            + frame["ts"].to_numpy().astype("datetime64[D]").astype(int)
+        )
         return cls(
             persons=pd.Index(persons),
             products=pd.Index(products),
@@ -101,6 +106,11 @@ class Interactions:
             table.data[:] = 1.0
         return table
 
+    def on(self, products: pd.Index) -> Interactions:
+        """Return the same rows with the codes of a catalogue that holds all their products."""
+        code = products.get_indexer(self.products)[self.product].astype(np.int64)
+        return replace(self, products=products, product=code)
+
     def once_a_basket(self) -> Interactions:
         """Return the first row of each product in each basket."""
         pair = self.basket * np.int64(len(self.products)) + self.product
@@ -125,6 +135,8 @@ def _check(frame: Any) -> None:
         if not pd.api.types.is_numeric_dtype(frame["quantity"]):
             faults.append(f"`quantity` must be a number; got {frame['quantity'].dtype}")
         elif (frame["quantity"] <= 0).any():
-            faults.append(f"`quantity` must be > 0; got {int((frame['quantity'] <= 0).sum())} others: leave returns out")
+            faults.append(
+                f"`quantity` must be > 0; got {int((frame['quantity'] <= 0).sum())} others: leave returns out"
+            )
     if faults:
         raise FaultsError("the interactions", faults)

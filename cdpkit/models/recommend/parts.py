@@ -60,7 +60,7 @@ def similarity(history: csr_matrix, ease_up_to: int) -> NDArray[np.float32] | cs
 
 def rule_matrix(rules: pd.DataFrame, products: pd.Index) -> csr_matrix:
     """Return products × products: the share a rule adds to its consequent (confidence less own share)."""
-    left, right = products.get_indexer(rules["antecedent"]), products.get_indexer(rules["consequent"])
+    left, right = (products.get_indexer(pd.Index(rules[side])) for side in ("antecedent", "consequent"))
     gain = rules["confidence"].to_numpy() * (1 - 1 / rules["lift"].to_numpy())
     keep = (left >= 0) & (right >= 0)
     return csr_matrix((gain[keep], (left[keep], right[keep])), shape=(len(products), len(products)))
@@ -106,12 +106,20 @@ class Parts:
 
     @classmethod
     def learn(
-        cls, seen: Interactions, now: np.datetime64, rules: pd.DataFrame, *, popular_days: int, ease_up_to: int
+        cls,
+        seen: Interactions,
+        now: np.datetime64,
+        rules: pd.DataFrame,
+        *,
+        popular_days: int,
+        ease_up_to: int,
     ) -> Parts:
         """Learn from interactions before `now`."""
         late = seen.rows(seen.age(now) <= popular_days).matrix()
         popular = np.asarray(late.sum(axis=0)).ravel()
-        return cls(seen.products, now, popular, popular_days, similarity(liking(seen, now), ease_up_to), rules)
+        return cls(
+            seen.products, now, popular, popular_days, similarity(liking(seen, now), ease_up_to), rules
+        )
 
     def scores(self, seen: Interactions, persons: NDArray[np.int64]) -> dict[str, Array]:
         """Return each part's standardised scores: persons × products."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
+from cdpkit.models.recommend.interactions import Interactions
+from cdpkit.models.recommend.parts import Parts, liking
 from cdpkit.phrases import say, write
 
 #: From a product to how it is called.
@@ -21,10 +27,13 @@ _WORDS = {
         "bought by {value} {person|people} in the last {days} days",
     ),
     "rule": (
-        "a acheté {because} : {value} des paniers avec {because} l'ajoutent, {lift} fois plus que d'ordinaire",
+        "a acheté {because} : {value} des paniers avec {because} l'ajoutent, {lift} fois l'ordinaire",
         "bought {because}: {value} of baskets with {because} add it, {lift} times the usual",
     ),
-    "complement": ("va avec {because}, par choix du marketing", "goes with {because}, by the marketer's choice"),
+    "complement": (
+        "va avec {because}, par choix du marketing",
+        "goes with {because}, by the marketer's choice",
+    ),
     "similar": (
         "souvent acheté par ceux qui achètent {because}",
         "often bought by people who buy {because}",
@@ -74,3 +83,68 @@ def reason_words(encoded: str, language: str, name: Name = str) -> str:
             content[key] = write(content[key], language, "ratio")
     template = _WORDS[kind][0 if language == "fr" else 1]
     return say(template, language, value, unit=_UNITS.get(kind, "count"), **content)
+
+
+class Because:
+    """Find why each product is recommended to a person, part by part.
+
+    Parameters
+    ----------
+    parts : Parts
+        What was learned.
+    seen : Interactions
+        The histories.
+    """
+
+    def __init__(self, parts: Parts, seen: Interactions) -> None:
+        self.parts, self.seen, self.liking = parts, seen, liking(seen, parts.now)
+
+    @cached_property
+    def _rules(self) -> dict[str, pd.DataFrame]:
+        return {str(product): table for product, table in self.parts.rules.groupby("consequent")}
+
+    def of(self, person: int, code: int, order: Sequence[str]) -> str:
+        """Return the reason of the first part, in an order, that has one to give; popularity always has."""
+        for part in order:
+            find = {"own": self._own, "rule": self._rule, "similar": self._similar}.get(part, self._popular)
+            reason = find(person, code)
+            if reason:
+                return reason
+        return self._popular(person, code)
+
+    def _held(self, person: int) -> slice:
+        return slice(self.liking.indptr[person], self.liking.indptr[person + 1])
+
+    def _own(self, person: int, code: int) -> str:
+        rows = slice(*np.searchsorted(self.seen.person, [person, person + 1]))
+        at = np.flatnonzero(self.seen.product[rows] == code)
+        if not len(at):
+            return ""
+        days = float(self.seen.age(self.parts.now)[rows][at].min())
+        return encode("own", value=len(np.unique(self.seen.basket[rows][at])), days=int(days))
+
+    def _rule(self, person: int, code: int) -> str:
+        table = self._rules.get(str(self.parts.products[code]))
+        owned = self.parts.products[self.liking.indices[self._held(person)]]
+        table = None if table is None else table[table["antecedent"].isin(owned)]
+        if table is None or not len(table):
+            return ""
+        best = table.iloc[int(np.asarray(table["lift"]).argmax())]
+        share, lift = round(float(best["confidence"]), 4), round(float(best["lift"]), 2)
+        return encode("rule", because=str(best["antecedent"]), value=share, lift=lift)
+
+    def _similar(self, person: int, code: int) -> str:
+        owned, weight = self.liking.indices[self._held(person)], self.liking.data[self._held(person)]
+        column = self.parts.weight[owned, code]
+        column = column.toarray().ravel() if hasattr(column, "toarray") else np.asarray(column).ravel()
+        # What a person has bought does not recommend itself.
+        pull = np.where(owned == code, -np.inf, column * weight)
+        if not len(pull) or pull.max() <= 0:
+            return ""
+        # Where a rule says the same with its figures, the figures are told.
+        return self._rule(person, code) or encode(
+            "similar", because=str(self.parts.products[owned[pull.argmax()]])
+        )
+
+    def _popular(self, person: int, code: int) -> str:
+        return encode("popular", value=int(self.parts.popular[code]), days=self.parts.popular_days)
