@@ -1,19 +1,25 @@
 """Models: estimators on plain frames, the rules they must beat, tiers, reasons and cards."""
 
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
 from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.lookalike import Lookalike
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
+from cdpkit.models.recommend import Recommender
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
 
 __all__ = [
     "BASE",
     "AppetenceClassifier",
+    "Attribution",
     "Columns",
     "FrameError",
+    "Lookalike",
     "Reason",
+    "Recommender",
     "RuleBaseline",
     "Scorer",
     "Tiers",

@@ -45,7 +45,7 @@ def value_signals(
         faults.append(f"`by` must be decile or person; got {by!r}")
     if len(currency) != 3 or not currency.isupper():
         faults.append(f"`currency` must be an ISO 4217 code; got {currency!r}")
-    if not faults:
+    if {"person_id", "value_minor"} <= set(values):
         amount = pd.to_numeric(values["value_minor"], errors="coerce")
         if not np.isfinite(amount).all() or (amount < 0).any():
             faults.append("`value_minor` must be a finite number >= 0")

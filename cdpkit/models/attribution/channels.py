@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
 from scipy.stats import norm
 
 from cdpkit.models.attribution.credit import positional
+from cdpkit.models.attribution.incremental import logit
 from cdpkit.models.attribution.paths import Paths
 from cdpkit.phrases import say
+
+
+Array = NDArray[np.float64]
 
 
 def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd.DataFrame:
@@ -18,7 +26,7 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
     ----------
     paths : Paths
     least : int
-        Paths that each of the four groups must hold.
+        Paths that must hold both, and each without the other.
     false_share : float
         Share of the pairs found that may be chance (Benjamini and Hochberg, 1995).
 
@@ -26,7 +34,7 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
     -------
     DataFrame
         ``first, second``; ``both, first_only, second_only, neither`` (conversion rates), ``paths`` (with
-        both), ``interaction`` (log-odds beyond the sum of the two alone) with ``se``, and ``found``: 1 does
+        both), ``interaction`` (log-odds beyond the sum of the two alone, the other pairs held equal) with ``se``, and ``found``: 1 does
         more than the sum, -1 less, 0 not shown. Strongest first. An association: who meets both may
         differ from who meets one.
 
@@ -42,21 +50,16 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
     row, channel = paths.held()
     held[row, channel] = 1.0
     weight = paths.conversions + paths.nulls
-    some = np.arange(k)
     won, all_ = (held.T @ (held * w[:, None]) for w in (paths.conversions, weight))
+    gaps, errors = _interactions(held, paths.conversions, weight)
     rows = []
-    for a in range(k):
-        for b in range(a + 1, k):
-            n = np.array([all_[a, b], all_[a, a] - all_[a, b], all_[b, b] - all_[a, b], 0.0])
-            y = np.array([won[a, b], won[a, a] - won[a, b], won[b, b] - won[a, b], 0.0])
-            n[3], y[3] = weight.sum() - n.sum(), paths.conversions.sum() - y.sum()
-            if (n < least).any():
-                continue
-            # Half a path more of each kind keeps a group without a conversion finite (Haldane, Anscombe).
-            odds = np.log((y + 0.5) / (n - y + 0.5))
-            gap = odds[0] - odds[1] - odds[2] + odds[3]
-            se = np.sqrt((1 / (y + 0.5) + 1 / (n - y + 0.5)).sum())
-            rows.append((paths.channels[some[a]], paths.channels[some[b]], *(y / n), int(n[0]), gap, se))
+    for a, b in combinations(range(k), 2):
+        n = np.array([all_[a, b], all_[a, a] - all_[a, b], all_[b, b] - all_[a, b], 0.0])
+        y = np.array([won[a, b], won[a, a] - won[a, b], won[b, b] - won[a, b], 0.0])
+        n[3], y[3] = weight.sum() - n.sum(), paths.conversions.sum() - y.sum()
+        if (n[:3] >= least).all():
+            rates = y / np.where(n > 0, n, np.nan)
+            rows.append((*paths.channels[[a, b]], *rates, int(n[0]), gaps[a, b], errors[a, b]))
     names = ["first", "second", "both", "first_only", "second_only", "neither", "paths", "interaction", "se"]
     table = pd.DataFrame(rows, columns=names)
     gaps = np.array([row[-2] for row in rows])
@@ -73,6 +76,26 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
         .drop(columns="size")
         .reset_index(drop=True)
     )
+
+
+def _interactions(held: Array, won: Array, weight: Array) -> tuple[Array, Array]:
+    """Return each pair's log-odds beyond the sum of the two alone, all pairs held at once, and its error."""
+    k = held.shape[1]
+    sets, row = np.unique(held, axis=0, return_inverse=True)
+    total = np.bincount(row.ravel(), weight, len(sets))
+    share = np.bincount(row.ravel(), won, len(sets)) / np.where(total > 0, total, 1.0)
+    pairs = list(combinations(range(k), 2))
+    both = np.column_stack([sets[:, a] * sets[:, b] for a, b in pairs]) if pairs else np.zeros((len(sets), 0))
+    design = np.column_stack([np.ones(len(sets)), sets, both])
+    beta = logit(design, share, total, np.arange(len(sets))).coefficient
+    p = expit(design @ beta)
+    # The ridge of the fit enters the curvature too: pairs hardly seen get a wide error, not an infinite one.
+    curve = (design * (total * p * (1 - p))[:, None]).T @ design + 1e-3 * np.eye(design.shape[1])
+    error = np.sqrt(np.diag(np.linalg.inv(curve)))
+    gap, se = np.zeros((k, k)), np.full((k, k), np.inf)
+    for place, (a, b) in enumerate(pairs, start=1 + k):
+        gap[a, b], se[a, b] = beta[place], error[place]
+    return gap, se
 
 
 def scorecard(

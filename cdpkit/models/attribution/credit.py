@@ -36,12 +36,13 @@ def exact_total(credit: Array, total: float) -> Array:
     mended = credit.astype(float).copy()
     if not len(mended):
         return mended
-    largest = int(np.abs(mended).argmax())
-    for _ in range(8):
-        gap = total - math.fsum(mended)
-        if gap == 0:
-            break
-        mended[largest] += gap
+    # The largest part takes what is left; what its own last digit cannot hold goes to smaller ones.
+    for place in np.argsort(-np.abs(mended), kind="stable"):
+        for _ in range(3):
+            gap = total - math.fsum(mended)
+            if gap == 0:
+                return mended
+            mended[place] += gap
     return mended
 
 

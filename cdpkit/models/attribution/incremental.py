@@ -348,7 +348,9 @@ def _summed(
     z = effect / se
     found = z > norm.isf(level / max(k, 1))
     luck = np.random.default_rng(seed)
-    drawn = luck.multivariate_normal(fitted.coefficient, fitted.covariance, size=_DRAWS, method="eigh")
+    drawn = luck.multivariate_normal(
+        fitted.coefficient, fitted.covariance, size=_DRAWS, method="eigh", check_valid="ignore"
+    )
     # Each draw costs a pass over the units: a sample of them tells the relative spread.
     pool = np.arange(len(design)) if units.fresh is None else np.flatnonzero(units.converted > 0)
     rows = np.sort(luck.choice(pool, min(len(pool), 5000), replace=False))

@@ -29,6 +29,9 @@ Array = NDArray[np.float64]
 #: Columns of the space in which twins are looked for.
 DIMENSIONS = 32
 
+#: Standard errors from which a column begins to count there.
+SURE = 3.0
+
 
 class Lookalike(BaseEstimator):
     """Find people like a list of people, without taking the others for people unlike them.
@@ -153,7 +156,7 @@ class Lookalike(BaseEstimator):
         self.traits_ = traits(self.columns_, learn, on)
         # What share of the others a score leaves above it: kept as quantiles.
         self.quantiles_ = np.quantile(self._combine(margins)[~on], np.linspace(0, 1, 1001))
-        self._learn_space(learn)
+        self._learn_space(learn, on)
         self.people_, self.is_seed_, self.space_ = X.index, flags, self._place(matrix)
         self._twins: Neighbours | None = None
         return self
@@ -288,17 +291,30 @@ class Lookalike(BaseEstimator):
             raise CdpkitError("a model read without its people must be told the seeds", do="Give `seeds`")
         return list(self.people_[self.is_seed_])
 
-    def _learn_space(self, matrix: NDArray[np.float32]) -> None:
+    def _learn_space(self, matrix: NDArray[np.float32], is_seed: NDArray[np.bool_]) -> None:
         """Learn the space of twins: the directions in which reasons for likeness differ most."""
-        parts = self._parts_of(matrix[:50_000])[:, :-1]
+        step = max(1, len(matrix) // 50_000)
+        parts, on = self._parts_of(matrix[::step])[:, :-1], is_seed[::step]
+        # A column that sets the seeds apart by no more than it may by chance is left out of the distance.
+        gap = parts[on].mean(axis=0) - parts[~on].mean(axis=0)
+        error = parts.std(axis=0) / np.sqrt(on.sum())
+        t = np.divide(gap, error, out=np.zeros(len(gap)), where=error > 0)
+        weight = np.sqrt(np.maximum(1 - (SURE / np.maximum(np.abs(t), 1e-9)) ** 2, 0.0))
+        self.column_weight_ = weight if weight.any() else np.ones(len(gap))
+        parts = parts * self.column_weight_
         self.origin_ = parts.mean(axis=0)
         axes = np.linalg.svd(parts - self.origin_, full_matrices=False)[2][:DIMENSIONS]
         # The sign of an axis is free: its largest part is made positive.
         sign = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
         self.axes_ = (axes * np.where(sign == 0, 1.0, sign)[:, None]).T
+        some = (parts[:: max(1, len(parts) // 2000)] - self.origin_) @ self.axes_
+        # The middle pair of people, from pairs a fixed step apart.
+        gap = np.sqrt(((some - np.roll(some, len(some) // 3 + 1, axis=0)) ** 2).sum(axis=1))
+        self.middle_ = max(float(np.median(gap)), 1e-9)
 
     def _place(self, matrix: NDArray[np.float32]) -> NDArray[np.float32]:
-        return ((self._parts_of(matrix)[:, :-1] - self.origin_) @ self.axes_).astype(np.float32)
+        parts = self._parts_of(matrix)[:, :-1] * self.column_weight_
+        return ((parts - self.origin_) @ self.axes_).astype(np.float32)
 
     def twins(
         self, person: Hashable | Sequence[Hashable], k: int = 10, *, exclude: Sequence[Hashable] = ()
@@ -356,14 +372,8 @@ class Lookalike(BaseEstimator):
         table = table[(row.ravel() >= 0) & (table["twin"] != table["person"]) & ~table["twin"].isin(left)]
         table = table.assign(rank=table.groupby("person", sort=False).cumcount() + 1)
         table = table[table["rank"] <= k].reset_index(drop=True)
-        table["similarity"] = 100 / (1 + table["distance"] / self._middle())
+        table["similarity"] = 100 / (1 + table["distance"] / self.middle_)
         return table[["person", "twin", "rank", "distance", "similarity"]]
-
-    def _middle(self) -> float:
-        """Return the distance of the middle pair, from pairs of people a fixed step apart."""
-        some = self.space_[:: max(1, len(self.space_) // 2000)]
-        gap = np.sqrt(((some - np.roll(some, len(some) // 3 + 1, axis=0)) ** 2).sum(axis=1))
-        return max(float(np.median(gap)), 1e-9)
 
     def trait_words(self, language: str, name: Name | None = None, most: int = 5) -> list[str]:
         """Say what sets the seeds apart, in French or in English: see `cdpkit.models.lookalike.words`."""

@@ -38,9 +38,10 @@ def save(model: Lookalike, folder: str | Path, people: bool) -> Path:
         "traits": model.traits_,
         "prior": model.prior_,
         "others": model.others_,
+        "middle": model.middle_,
         "people": people,
     }
-    for name in ("above_", "quantiles_", "origin_", "axes_"):
+    for name in ("above_", "quantiles_", "origin_", "axes_", "column_weight_"):
         np.save(folder / f"{name}.npy", getattr(model, name), allow_pickle=False)
     np.save(folder / "scales_.npy", np.array(model.scales_), allow_pickle=False)
     if people and model.people_ is not None:
@@ -63,8 +64,8 @@ def load(cls: type[Lookalike], folder: str | Path) -> Lookalike:
     model.choice_, model.verdict_ = content["choice"], Verdict(**content["verdict"])
     for name in ("validation", "quality", "traits"):
         setattr(model, f"{name}_", pd.DataFrame(content[name]))
-    model.prior_, model.others_ = content["prior"], content["others"]
-    for name in ("above_", "quantiles_", "origin_", "axes_"):
+    model.prior_, model.others_, model.middle_ = (content[k] for k in ("prior", "others", "middle"))
+    for name in ("above_", "quantiles_", "origin_", "axes_", "column_weight_"):
         setattr(model, name, np.load(folder / f"{name}.npy", allow_pickle=False))
     scales = np.load(folder / "scales_.npy", allow_pickle=False)
     model.scales_ = [(float(centre), float(spread)) for centre, spread in scales]
