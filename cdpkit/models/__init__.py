@@ -8,6 +8,7 @@ from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.lookalike import Lookalike
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
+from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
 
@@ -28,6 +29,7 @@ __all__ = [
     "card_markdown",
     "common_reasons",
     "importance",
+    "score_rows",
     "served",
     "top_reasons",
 ]

@@ -71,14 +71,16 @@ def placements(truth: np.ndarray, score: np.ndarray) -> np.ndarray:
 def telco() -> tuple[pd.DataFrame, np.ndarray]:
     """Read the subscribers; who left is sought."""
     X = pd.read_csv(DATA / "telco_churn" / "Telco-Customer-Churn.csv.gz").drop(columns="customerID")
+    left = (X.pop("Churn") == "Yes").to_numpy()
     X["TotalCharges"] = pd.to_numeric(X["TotalCharges"], errors="coerce")
-    return X.astype({"SeniorCitizen": "str"}), (X.pop("Churn") == "Yes").to_numpy()
+    return X.astype({"SeniorCitizen": "str"}), left
 
 
 def bank() -> tuple[pd.DataFrame, np.ndarray]:
     """Read the calls, without their duration; who subscribed is sought."""
     X = pd.read_csv(DATA / "bank_marketing" / "bank-additional-full.csv.gz", sep=";").drop(columns="duration")
-    return X, (X.pop("y") == "yes").to_numpy()
+    subscribed = (X.pop("y") == "yes").to_numpy()
+    return X, subscribed
 
 
 def _dense(X: pd.DataFrame) -> np.ndarray:
@@ -253,11 +255,13 @@ def recommendation() -> dict[str, Any]:
 # --- attribution ---------------------------------------------------------------------------------------------
 
 
-def journeys(n: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
+def journeys(
+    n: int, seed: int = 0, orders: int = 50
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, np.ndarray]:
     """Draw touches whose channels follow a latent intent; return them, the intent and the true credit.
 
-    The generator of the reference: eight channels of known effect on the log-odds, decaying by a fifth a
-    touch; the last two hardly act and are met by people about to buy. Drawn in the same order.
+    The generator of the reference, drawn in the same order: eight channels of known effect on the log-odds, decaying by a fifth a
+    touch; the last two hardly act and are met by people about to buy. The truth is Shapley's value over sampled `orders` of the channels.
     """
     luck = np.random.default_rng(seed)
     effect = np.array([0.9, 0.6, 0.45, 0.3, 0.2, 0.12, 0.05, 0.0])
@@ -273,12 +277,12 @@ def journeys(n: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np.ndarra
     base = -3.6 + intent
     bought = luck.random(n) < 1 / (1 + np.exp(-(base + stock @ effect)))
     true = np.zeros(8)
-    for _ in range(50):
+    for _ in range(orders):
         level, chance = base.copy(), 1 / (1 + np.exp(-base))
         for k in luck.permutation(8):
             level = level + stock[:, k] * effect[k]
             new = 1 / (1 + np.exp(-level))
-            true[k] += (new - chance).mean() / 50
+            true[k] += (new - chance).mean() / orders
             chance = new
     touches = pd.DataFrame(
         {
@@ -311,7 +315,7 @@ def attribution() -> dict[str, Any]:
             else "present",
         }
     }
-    touches, *_ = journeys(1_000_000)
+    touches, *_ = journeys(1_000_000, orders=1)
     paths, read = spent(lambda: Paths.of(touches))
     _, first = spent(lambda: markov(paths, paths.conversions))
     _, third = spent(lambda: markov(paths, paths.conversions, 3))

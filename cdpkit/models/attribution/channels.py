@@ -15,7 +15,6 @@ from cdpkit.models.attribution.incremental import logit
 from cdpkit.models.attribution.paths import Paths
 from cdpkit.phrases import say
 
-
 Array = NDArray[np.float64]
 
 
@@ -34,7 +33,8 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
     -------
     DataFrame
         ``first, second``; ``both, first_only, second_only, neither`` (conversion rates), ``paths`` (with
-        both), ``interaction`` (log-odds beyond the sum of the two alone, the other pairs held equal) with ``se``, and ``found``: 1 does
+        both), ``interaction`` (log-odds beyond the sum of the two alone, the other pairs held equal) with
+        ``se``, and ``found``: 1 does
         more than the sum, -1 less, 0 not shown. Strongest first. An association: who meets both may
         differ from who meets one.
 
