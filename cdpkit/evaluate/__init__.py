@@ -5,6 +5,7 @@ from cdpkit.evaluate.after import hindsight, tier_shares
 from cdpkit.evaluate.calibration import calibration, calibration_error
 from cdpkit.evaluate.gate import Challenge, challenge
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
+from cdpkit.evaluate.lists import list_gains, lists
 from cdpkit.evaluate.paired import Difference, log_losses, paired
 from cdpkit.evaluate.ranking import ranking
 from cdpkit.evaluate.survival import concordance
@@ -24,6 +25,8 @@ __all__ = [
     "gains",
     "hindsight",
     "histogram",
+    "list_gains",
+    "lists",
     "log_losses",
     "paired",
     "quantile_range",

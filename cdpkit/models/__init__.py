@@ -2,6 +2,7 @@
 
 from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
 from cdpkit.models.carts import CartCauses
@@ -10,8 +11,11 @@ from cdpkit.models.drift import Drift
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.ladder import Rung, climb
+from cdpkit.models.lookalike import Lookalike
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
+from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
+from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
 from cdpkit.models.upsell import UpsellTiming
@@ -20,11 +24,14 @@ __all__ = [
     "BASE",
     "AppetenceClassifier",
     "CartCauses",
+    "Attribution",
     "Columns",
     "Drift",
     "FrameError",
     "Profile",
+    "Lookalike",
     "Reason",
+    "Recommender",
     "RuleBaseline",
     "Rung",
     "Scorer",
@@ -40,6 +47,7 @@ __all__ = [
     "importance",
     "sensitive_columns",
     "sensitive_topic",
+    "score_rows",
     "served",
     "spark_trees",
     "top_reasons",
