@@ -1,11 +1,12 @@
 """Evaluation as tidy frames: every figure with its interval, its count and the rule beside it."""
 
-from cdpkit.evaluate.achieved import achieved
+from cdpkit.evaluate.achieved import achieved, over_worlds
 from cdpkit.evaluate.calibration import calibration, calibration_error
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
 from cdpkit.evaluate.paired import Difference, log_losses, paired
 from cdpkit.evaluate.ranking import ranking
 from cdpkit.evaluate.targeting import TIERS, deciles, gains, histogram, tiers, top_n
+from cdpkit.evaluate.value import gini, value, value_losses
 
 __all__ = [
     "TIERS",
@@ -16,12 +17,16 @@ __all__ = [
     "calibration_error",
     "deciles",
     "gains",
+    "gini",
     "histogram",
     "log_losses",
+    "over_worlds",
     "paired",
     "quantile_range",
     "ranking",
     "tiers",
     "top_n",
+    "value",
+    "value_losses",
     "wilson",
 ]

@@ -4,11 +4,39 @@ from cdpkit.models.appetence import BASE, AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
 from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.lifetime import (
+    LEVERS,
+    BetaGeoNBD,
+    CustomerLifetimeValue,
+    GammaGamma,
+    ModifiedBetaGeoNBD,
+    ParetoNBD,
+    PastValue,
+    ValueScorer,
+    by_group,
+    cohorts,
+    opportunities,
+    served_value,
+    summary,
+)
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
 
 __all__ = [
+    "LEVERS",
+    "BetaGeoNBD",
+    "CustomerLifetimeValue",
+    "GammaGamma",
+    "ModifiedBetaGeoNBD",
+    "ParetoNBD",
+    "PastValue",
+    "ValueScorer",
+    "by_group",
+    "cohorts",
+    "opportunities",
+    "served_value",
+    "summary",
     "BASE",
     "AppetenceClassifier",
     "Columns",

@@ -24,6 +24,12 @@ Array = NDArray[np.float64]
 #: People of prior weight, at the overall rate, in each bin and among the missing.
 PRIOR_PEOPLE = 10.0
 
+#: What a verdict's gain is measured in, in words.
+UNITS = {
+    "log_loss": {"en": "nat a person", "fr": "nat par personne"},
+    "gini": {"en": "of Gini of spend", "fr": "de Gini de la dépense"},
+}
+
 
 class RuleBaseline(ClassifierMixin, BaseEstimator):
     """Rank people by one column, with probabilities learned from the past so that log-loss is fair.
@@ -176,12 +182,15 @@ class Verdict:
         Log-loss of the rule minus that of the model, on later or held-out rows, and its standard error.
     people : int
         Units compared.
+    measure : {"log_loss", "gini"}
+        What the gain is measured in.
     """
 
     decided_by: str
     gain: float
     se: float
     people: int
+    measure: str = "log_loss"
 
     def sentence(self, language: str = "en") -> str:
         """Say the verdict in words.
@@ -192,17 +201,18 @@ class Verdict:
         'The model is no better than the rule (gain 0.0010 ± 0.0020 nat a person): the rule is served.'
         """
         gain, se = f"{self.gain:.4f}", f"{self.se:.4f}"
+        unit = UNITS[self.measure][language]
         if language == "fr":
             gain, se = gain.replace(".", ","), se.replace(".", ",")
             if self.decided_by == "model":
-                return f"Le modèle fait mieux que la règle (gain {gain} ± {se} nat par personne)."
+                return f"Le modèle fait mieux que la règle (gain {gain} ± {se} {unit})."
             return (
-                f"Le modèle ne fait pas mieux que la règle (gain {gain} ± {se} nat par personne) : "
+                f"Le modèle ne fait pas mieux que la règle (gain {gain} ± {se} {unit}) : "
                 "la règle est appliquée."
             )
         if self.decided_by == "model":
-            return f"The model beats the rule (gain {gain} ± {se} nat a person)."
-        return f"The model is no better than the rule (gain {gain} ± {se} nat a person): the rule is served."
+            return f"The model beats the rule (gain {gain} ± {se} {unit})."
+        return f"The model is no better than the rule (gain {gain} ± {se} {unit}): the rule is served."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict, ready for JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,8 +156,9 @@ def compare(
     since: pd.Timestamp,
     groups: ArrayLike | None = None,
     margin: float = 0.0,
+    losses: Callable[[ArrayLike, ArrayLike], ArrayLike] = log_losses,
 ) -> Comparison | None:
-    """Compare a challenger with the present champion, in log-loss on the same later rows.
+    """Compare a challenger with the present champion, by a loss on the same later rows.
 
     A champion of another definition is not comparable. One that learned from dates after `since` has
     seen the rows it would be judged on, and stays.
@@ -181,7 +182,9 @@ def compare(
     groups : array-like, optional
         The unit of each row.
     margin : float
-        As in `Comparison`, in nats a person.
+        As in `Comparison`, in the unit of the loss a person.
+    losses : callable
+        From what happened and the scores to a loss a row; the log-loss by default.
 
     Returns
     -------
@@ -192,19 +195,19 @@ def compare(
 
     from cdpkit.tracking.registry import load
 
-    store = open_store(workspace)
+    store, metric = open_store(workspace), getattr(losses, "__name__", "loss").removesuffix("es")
     champion = find(store, topic, "champion") if store.exists() else None
     if champion is None:
         return None
     scorer = load(topic, champion.version, workspace=workspace).model
     if dict(scorer.definition) != json.loads(json.dumps(dict(definition))):
-        return Comparison("log_loss", math.nan, math.nan, math.nan, champion.version, new_question=True)
+        return Comparison(metric, math.nan, math.nan, math.nan, champion.version, new_question=True)
     judged = scorer.card.get("windows", {}).get("test")
     fresh = judged is None or pd.Timestamp(judged) <= pd.Timestamp(since)
     reference = scorer.probability(X.reindex(columns=scorer.columns()))
-    gap = paired(log_losses(y, p), log_losses(y, reference), groups=groups)
+    gap = paired(losses(y, p), losses(y, reference), groups=groups)
     checks = {"that the champion had not seen these rows": fresh}
-    return Comparison("log_loss", -gap.mean, -gap.high, -gap.low, champion.version, margin, checks)
+    return Comparison(metric, -gap.mean, -gap.high, -gap.low, champion.version, margin, checks)
 
 
 def pending(store: Store, mlflow_run: str) -> list[ModelVersion]:
