@@ -3,6 +3,7 @@
 from cdpkit.evaluate.achieved import achieved, over_worlds
 from cdpkit.evaluate.calibration import calibration, calibration_error
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
+from cdpkit.evaluate.lead import lead_report, lead_times
 from cdpkit.evaluate.paired import Difference, log_losses, paired
 from cdpkit.evaluate.ranking import ranking
 from cdpkit.evaluate.targeting import TIERS, deciles, gains, histogram, tiers, top_n
@@ -19,6 +20,8 @@ __all__ = [
     "gains",
     "gini",
     "histogram",
+    "lead_report",
+    "lead_times",
     "log_losses",
     "over_worlds",
     "paired",

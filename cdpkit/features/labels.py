@@ -216,7 +216,8 @@ def _labels(definition: BehaviourDefinition, date: pd.Timestamp) -> Tree:
     for test in tests[1:]:
         joined = exp.And if definition.match == "all" else exp.Or
         whole = joined(this=whole, expression=test)
-    y = exp.cast(when(whole, num(1), num(0)), exp.DataType.Type.BIGINT)
+    hit, miss = (num(0), num(1)) if getattr(definition, "absent", False) else (num(1), num(0))
+    y = exp.cast(when(whole, hit, miss), exp.DataType.Type.BIGINT)
     columns = [col("person_id", "p"), col("as_of", "p"), named(y, "y")]
     return select(columns, table(_LABELLED, "p"), joins, order=[col("person_id", "p")])
 
@@ -226,8 +227,8 @@ def _met(behaviour: Behaviour, definition: BehaviourDefinition, date: pd.Timesta
     start, end = _window(definition, date)
     where = all_of(
         [
-            exp.GTE(this=col("event_time", "f"), expression=moment(start)),
-            exp.LT(this=col("event_time", "f"), expression=moment(end)),
+            exp.GTE(this=col(behaviour.at or "event_time", "f"), expression=moment(start)),
+            exp.LT(this=col(behaviour.at or "event_time", "f"), expression=moment(end)),
             holds(behaviour.where, lambda: moment(end)),
         ]
     )

@@ -3,6 +3,14 @@
 from cdpkit.models.appetence import BASE, AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
+from cdpkit.models.churn import (
+    ChurnClassifier,
+    ContractHazard,
+    RetentionPlan,
+    ShiftedBetaGeometric,
+    contract_periods,
+    retention_plan,
+)
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.lifetime import (
     LEVERS,
@@ -24,6 +32,12 @@ from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
 
 __all__ = [
+    "ChurnClassifier",
+    "ContractHazard",
+    "RetentionPlan",
+    "ShiftedBetaGeometric",
+    "contract_periods",
+    "retention_plan",
     "LEVERS",
     "BetaGeoNBD",
     "CustomerLifetimeValue",
