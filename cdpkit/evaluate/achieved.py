@@ -63,6 +63,9 @@ def achieved(
     >>> achieved(rule, rule, rule, draws=10)["reason"].item()
     'the best score does not beat the rule by two standard errors'
     """
+    if not len(np.asarray(model)):
+        row = dict.fromkeys(("share", "low", "high", "gain", "possible", "possible_se"), np.nan)
+        return pd.DataFrame([row | {"people": 0, "reason": "no best score is known"}])
     if outcome is not None:
         return _ranked(model, rule, best, np.asarray(outcome, dtype=float), groups, draws, seed)
     sign = 1.0 if higher_is_better else -1.0

@@ -141,5 +141,7 @@ class ContractHazard(BaseEstimator):
         -------
         ndarray of shape (rows, periods)
         """
-        stay: Array = np.cumprod(1 - np.column_stack([self.hazard(X, k) for k in range(periods)]), axis=1)
+        stay: NDArray[Any] = np.cumprod(
+            1 - np.column_stack([self.hazard(X, k) for k in range(periods)]), axis=1
+        )
         return stay

@@ -145,7 +145,7 @@ def _greedy(net: Array, cost: Array, budget: float) -> tuple[tuple[Rows, Rows], 
     """Add steps along each customer's efficient offers, best return first; the next step bounds the gap."""
     steps: list[tuple[float, int, int, float, float]] = []
     for person in np.flatnonzero((net > 0).any(axis=1)).tolist():
-        spent, made, at = 0.0, 0.0, -1
+        spent, made = 0.0, 0.0
         while True:
             dearer = np.flatnonzero((cost > spent) & (net[person] > made))
             if not len(dearer):

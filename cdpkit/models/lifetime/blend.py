@@ -60,6 +60,10 @@ class Blended:
         """Return the count model's expected purchases; zero for those who never bought."""
         return self._of_buyers(X, lambda told: self.counts.predict(told, float(horizon)), 0.0)
 
+    def pace(self, X: pd.DataFrame, horizon: float) -> Array:
+        """Return expected purchases were each a customer still; missing for those who never bought."""
+        return self._of_buyers(X, lambda told: self.counts.if_alive(told, float(horizon)), np.nan)
+
     def amount(self, X: pd.DataFrame) -> Array:
         """Return the mean order expected of each; that of everybody for those who never bought."""
         nobody = float(self.amounts.predict(np.array([[0.0, 0.0]]))[0])

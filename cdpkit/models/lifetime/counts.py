@@ -175,6 +175,11 @@ class CountModel(BaseEstimator):
         check_is_fitted(self, "parameters_")
         return self._by_parts(X, lambda x, t, T: self._alive(x, t, T) * self._expected(horizon, x, t, T))
 
+    def if_alive(self, X: Any, horizon: float) -> Array:
+        """Return the expected number of purchases of each, were they certain to be a customer still."""
+        check_is_fitted(self, "parameters_")
+        return self._by_parts(X, lambda x, t, T: self._expected(horizon, x, t, T))
+
     def sample(self, X: Any, horizon: float, draws: int, seed: int = 0) -> NDArray[np.int64]:
         """Draw numbers of purchases within the next `horizon`.
 

@@ -70,13 +70,13 @@ def opportunities(
 ) -> pd.DataFrame:
     """List what each customer would be worth if one lever brought them to where their peers are.
 
-    Frequency: as many orders, if still a customer, as the `reach` quantile of the peers who are at least as
-    likely to be. Basket: orders as large as that quantile. Retention: certain to be a customer still.
+    Frequency: orders as often, while a customer, as the `reach` quantile of the peers. Basket: orders as
+    large as that quantile. Retention: certain to be a customer still, at the own pace and mean order.
 
     Parameters
     ----------
     values : DataFrame
-        ``predicted, expected_orders, mean_order, p_alive``, as given by `CustomerLifetimeValue.values`.
+        ``predicted, mean_order, p_alive, pace, discount``, as given by `CustomerLifetimeValue.values`.
     peers : Series, optional
         The group of each customer (cohort, segment); everybody by default.
     reach : float
@@ -92,8 +92,8 @@ def opportunities(
 
     Examples
     --------
-    >>> values = pd.DataFrame({"predicted": [50.0, 40.0], "expected_orders": [1.0, 2.0],
-    ...                        "mean_order": [50.0, 20.0], "p_alive": [0.5, 1.0]})
+    >>> values = pd.DataFrame({"predicted": [50.0, 40.0], "pace": [2.0, 2.0], "mean_order": [50.0, 20.0],
+    ...                        "p_alive": [0.5, 1.0], "discount": [1.0, 1.0]})
     >>> found = opportunities(values, reach=1.0)
     >>> found[["lever", "opportunity"]].values.tolist()
     [['basket', 60.0], ['retention', 50.0]]
@@ -102,16 +102,15 @@ def opportunities(
     group = (
         pd.Series("all", index=bought.index) if peers is None else peers.reindex(bought.index).astype("str")
     )
-    alive = bought["p_alive"].clip(1e-6, 1.0)
-    pace = bought["expected_orders"] / alive
-    now = {"frequency": pace, "basket": bought["mean_order"], "retention": alive}
+    lasting = (1 - bought["p_alive"]) * bought["pace"] * bought["mean_order"] * bought["discount"]
+    now = {"frequency": bought["pace"], "basket": bought["mean_order"], "retention": bought["p_alive"]}
     frames = []
     for lever, today in now.items():
         if lever == "retention":
-            could = pd.Series(1.0, index=today.index)
+            could, gain = pd.Series(1.0, index=today.index), lasting
         else:
             could = today.groupby(group).transform(lambda v: v.quantile(reach))
-        gain = bought["predicted"] * (could / today.where(today > 0) - 1)
+            gain = bought["predicted"] * (could / today.where(today > 0) - 1)
         frames.append(pd.DataFrame({"lever": lever, "now": today, "could": could, "opportunity": gain}))
     table = pd.concat(frames)
     table = table[np.isfinite(table["opportunity"]) & (table["opportunity"] > 1e-9)]

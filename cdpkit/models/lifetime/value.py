@@ -295,7 +295,8 @@ class CustomerLifetimeValue(BaseEstimator):
         DataFrame
             By row of `X`: ``historic`` (spent so far), ``predicted`` (expected within the horizon,
             discounted), ``total`` (their sum), ``low, high`` (interval of ``predicted``),
-            ``expected_orders``, ``mean_order``, ``p_alive`` and ``discount``.
+            ``expected_orders``, ``mean_order``, ``p_alive``, ``pace`` (orders expected within the horizon of
+            somebody certain to be a customer still) and ``discount``.
         """
         X = self._given(X)
         blend = self._blended()
@@ -318,6 +319,7 @@ class CustomerLifetimeValue(BaseEstimator):
                 "expected_orders": orders,
                 "mean_order": np.where(orders > 0, spend / np.where(orders > 0, orders, 1.0), 0.0),
                 "p_alive": np.where(buyer, blend.alive(X), np.nan),
+                "pace": blend.pace(X, self.horizon_days),
                 "discount": worth,
             },
             index=X.index,
