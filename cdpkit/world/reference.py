@@ -1,4 +1,4 @@
-"""The best possible scores of the persons of a lake, where its exports came from a world whose truth is there."""
+"""The best possible scores of a lake's persons, where its exports came from a world of known truth."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def reference(
     Returns
     -------
     DataFrame
-        ``person_id, best, oracle``, one row a resolved person whom most of their records give to one true
-        person there then; empty without truth. It is for measuring, never for learning.
+        ``person_id, best, oracle``, one row a true person there then, under the resolved person who holds
+        most of their records; empty without truth. It is for measuring, never for learning.
     """
     empty = pd.DataFrame(columns=COLUMNS).astype({"person_id": "str", "best": float, "oracle": float})
     if times < 1 or not (workspace.truth / "world.json").is_file():
@@ -61,7 +61,9 @@ def reference(
     true = pd.read_parquet(workspace.truth / "identities.parquet")
     laid = held.merge(true, on=["source", "record_id"])
     counts = laid.groupby(["person_id", "person"]).size().rename("records").reset_index()
-    main = counts.sort_values(["records", "person"], ascending=[False, True]).drop_duplicates("person_id")
+    # One resolved person a true one: of a person in several pieces, the rest is not the person.
+    ordered = counts.sort_values(["records", "person", "person_id"], ascending=[False, True, True])
+    main = ordered.drop_duplicates("person_id").drop_duplicates("person")
     found = best(
         load(workspace.truth), capability, str(day.date()), horizon_days=horizon_days,
         times=max(times, 2), replicates=replicates,
