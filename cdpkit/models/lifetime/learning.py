@@ -40,7 +40,7 @@ def known(
     if context is None:
         return table
     there = context[context["as_of"] == before].drop(columns="as_of").set_index("person_id")
-    return there.join(table, how="left", rsuffix="_of_orders")
+    return there.merge(table, how="left", left_index=True, right_index=True, suffixes=("", "_of_orders"))
 
 
 def learn(

@@ -12,7 +12,7 @@ from cdpkit.models.lifetime.counts import CountModel
 
 Array = NDArray[np.float64]
 
-_U, _W = np.polynomial.legendre.leggauss(16)
+_U, _W = np.polynomial.legendre.leggauss(24)
 #: Nodes in (0, 1) and weights that sum to one.
 NODES, WEIGHTS = (_U + 1) / 2, _W / 2
 
