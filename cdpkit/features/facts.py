@@ -1,4 +1,4 @@
-"""The rows of a fact with the person behind each, as known at a date: for models that read rows."""
+"""The facts themselves, laid to persons as known at a date: what models of a history learn from."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cdpkit.errors import FeatureError
+from cdpkit.features import predicate
 from cdpkit.features.permission import permit
-from cdpkit.features.population import alive, moment
+from cdpkit.features.population import alive, clock_at, moment
+from cdpkit.features.scans import holds
+from cdpkit.features.tree import Tree, all_of, col, join, named, select, sub, table, when
 from cdpkit.schema import TABLES
 
 if TYPE_CHECKING:
@@ -20,62 +23,77 @@ if TYPE_CHECKING:
 
 def facts(
     engine: Engine,
-    table: str,
+    name: str,
     as_of: object,
-    columns: Sequence[str],
+    columns: Sequence[str] = (),
     *,
+    where: str | None = None,
     since: object = None,
     consent: bool = True,
+    consent_at: object = None,
 ) -> pd.DataFrame:
-    """Return rows of a fact, each with its person, as known strictly before a date.
+    """Return the rows of a table known before a date, by person as known then.
 
     Parameters
     ----------
     engine : Engine
-    table : str
-        A fact keyed by node, such as ``"order_lines"`` or ``"touches"``.
+    name : str
+        A fact keyed by node, such as ``"orders"``.
     as_of : timestamp
-        Only what happened and was known before it, under the persons as known then.
+        Rows with ``event_time < as_of`` and ``known_at < as_of`` are seen.
     columns : sequence of str
-        Columns wanted. One that is an outcome (known later than the row) is refused.
+        Further columns. An outcome (a cancellation) is missing where it was not known yet.
+    where : str, optional
+        Filter over the table's columns, as in a feature: ``"NOT known(cancelled_at)"``.
     since : timestamp, optional
         Only what happened from then on.
-    consent : bool
-        Only records whose owner permits profiling at the date.
+    consent, consent_at
+        As in `FeatureSet.build`.
 
     Returns
     -------
     DataFrame
-        ``person_id, ts`` (when it happened) and the columns, in the order of time and key.
+        ``person_id, event_time`` and the columns, in the order of time and key.
 
     Raises
     ------
     FeatureError
-        For a table that is no fact of persons, an unknown column, or an outcome.
+        For a table that is no fact, a column it does not have, or a filter that cannot be read.
 
     Examples
     --------
     >>> from cdpkit.engine import DuckDBEngine
-    >>> facts(DuckDBEngine(), "order_lines", "2026-01-01", ["product_id"]).columns.tolist()
-    ['person_id', 'ts', 'product_id']
+    >>> facts(DuckDBEngine(), "orders", "2026-01-01", ["amount_minor"]).columns.tolist()
+    ['person_id', 'event_time', 'amount_minor']
     """
-    known = TABLES.get(table)
-    if known is None or "node_id" not in known or known.event_time is None:
-        raise FeatureError("`table` must be a fact keyed by node", got=repr(table))
-    for name in columns:
-        if name not in known:
-            raise FeatureError(f"`columns` must be of {table}", got=repr(name))
-        if known[name].outcome_of is not None:
-            raise FeatureError("`columns` must be known with the row", got=f"the outcome {name!r}")
-    at, happened = moment(as_of), exp.column(known.event_time, "f")
-    query = (
-        exp.select("m.person_id", exp.alias_(happened, "ts"), *[exp.column(name, "f") for name in columns])
-        .from_(exp.alias_(exp.to_table(table), "f"))
-        .join(alive(at, permit(engine, as_of) if consent else None).subquery("m"), on="f.node_id = m.node_id")
-        .where(exp.LT(this=happened.copy(), expression=at.copy()))
-        .where(exp.LT(this=exp.column("known_at", "f"), expression=at.copy()))
-        .order_by(happened.copy(), *[exp.column(key, "f") for key in known.key])
-    )
-    if since is not None:
-        query = query.where(exp.GTE(this=happened.copy(), expression=moment(since)))
+    schema = TABLES.get(name)
+    if schema is None or "node_id" not in schema or schema.event_time is None:
+        raise FeatureError("`name` must be a fact keyed by node", got=repr(name))
+    unknown = [column for column in columns if column not in schema]
+    if unknown:
+        raise FeatureError(f"`columns` must be those of {name}", got=", ".join(unknown))
+    if where is not None:
+        predicate.check(where, schema)
+    clock = clock_at(as_of, engine.dialect)
+    allowed = permit(engine, as_of, also_at=consent_at) if consent else None
+    picked: list[Tree] = []
+    for column in columns:
+        time = schema[column].outcome_of
+        # What was not known yet reads as missing, as it did then.
+        value: Tree = col(column, "f")
+        if time is not None:
+            value = when(exp.LT(this=col(time, "f"), expression=clock.now()), value)
+        picked.append(named(value, column))
+    same = exp.EQ(this=col("node_id", "f"), expression=col("node_id", "a"))
+    query = select(
+        [col("person_id", "a"), col("event_time", "f"), *picked],
+        table(name, "f"),
+        [join(sub(alive(clock.now(), allowed), "a"), same)],
+        where=all_of([clock.visible(None), holds(where, clock.now), *_from(since)]),
+    ).order_by(*[col(key, "f") for key in dict.fromkeys(["event_time", *schema.key])])
     return engine.query(query.sql(dialect=engine.dialect)).to_pandas()
+
+
+def _from(since: object) -> list[Tree]:
+    """Return the condition that keeps what happened from a time on."""
+    return [] if since is None else [exp.GTE(this=col("event_time", "f"), expression=moment(since))]
