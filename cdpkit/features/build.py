@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cdpkit.errors import FeatureError
-from cdpkit.features.built import Built
+from cdpkit.features.built import Built, in_order
 from cdpkit.features.compile import Compiled, compile_outputs
 from cdpkit.features.declarations import Declaration, Output
 from cdpkit.features.permission import permit
@@ -243,10 +243,7 @@ class FeatureSet:
 
         Sorting a wide result costs more inside the engine than taking its rows in order here.
         """
-        import pyarrow.compute as pc
-
-        table = engine.query(compile_outputs(self.outputs, clock).sql).to_arrow()
-        return table.take(pc.sort_indices(table["key"])).drop_columns(["key"])
+        return in_order(engine.query(compile_outputs(self.outputs, clock).sql).to_arrow())
 
 
 def _listed(dates: object) -> Iterable[object]:

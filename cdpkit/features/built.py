@@ -202,3 +202,15 @@ class Built:
             for date in found:
                 run.lake.write(table, piece.select([*KEYS, *self.names]), replace={"as_of": date})
         return table
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """Return a table in the order of its column ``key``, without it, holding one column twice at most."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names, order = table.column_names, pc.sort_indices(table["key"])
+    columns = list(table.columns)
+    del table
+    taken = [columns.pop(0).combine_chunks().take(order) for _ in names]
+    return pa.table(dict(zip(names, taken, strict=True))).drop_columns(["key"])

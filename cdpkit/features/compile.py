@@ -237,9 +237,17 @@ def _sd_gap(output: Output, parts: list[Tree], clock: Clock) -> Formula:
 
 
 def _category(output: Output, parts: list[Tree], clock: Clock) -> Formula:
-    value = _field(parts[0])
-    listed = exp.In(this=value.copy(), expressions=[text(c) for c in output.categories])
-    return when(is_null(value.copy()), exp.Null(), when(listed, value, text("other"))), is_null(value.copy())
+    size, names = len(output.categories), output.categories[:-1]
+    # A remainder of a negative number is negative: times before 1970 are brought back to their place.
+    left = exp.Paren(this=exp.Add(this=exp.Mod(this=parts[0], expression=num(size)), expression=num(size)))
+    place = exp.Mod(this=left, expression=num(size))
+    shift = 1 if output.parts[0].op == "last" else 0
+    found = [
+        exp.If(this=exp.EQ(this=place.copy(), expression=num(index + shift)), true=text(name))
+        for index, name in enumerate(names)
+    ]
+    spelled = exp.Case(ifs=found, default=text(output.categories[-1]))
+    return when(is_null(parts[0].copy()), exp.Null(), spelled), is_null(parts[0].copy())
 
 
 _FORMULAS = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from cdpkit.errors import FeatureError
@@ -296,7 +296,11 @@ class Age(Declaration):
 
 @dataclass(frozen=True)
 class Last(Declaration):
-    """The last value of a text column, ties broken by the row's key; other values become ``other``.
+    """The last value of a text column; other values become ``other``.
+
+    Among rows of the same instant the value listed last wins (the one listed first, for `First`), and
+    ``other`` loses: list ``denied`` after ``granted`` and a denial wins. Time and place in the list are
+    one integer, so that the order of rows never matters and text is never compared.
 
     Personal identifiers and free text cannot become a feature.
     """
@@ -322,7 +326,8 @@ class Last(Declaration):
 
     def _output(self, window: int | None) -> Output:
         categories = (*_worded(self.values), "other")
-        draft = self.draft("category", self.ask(self.operation, window, self.column), categories=categories)
+        part = replace(self.ask(self.operation, window, self.column), values=categories)
+        draft = self.draft("category", part, categories=categories)
         object.__setattr__(draft, "dtype", "category")
         return draft
 

@@ -42,6 +42,8 @@ class Part:
         Column of the inner groups at level ``values``; minutes of silence at level ``sessions``.
     having : str, optional
         Filter over session facts.
+    values : tuple of str
+        Of a text column for ``last`` and ``first``: they are packed with the time into one integer.
     """
 
     table: str
@@ -52,6 +54,7 @@ class Part:
     level: str = "rows"
     group: str | None = None
     having: str | None = None
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
