@@ -1,5 +1,15 @@
 """Features of persons, correct in time: declared once, compiled to SQL, the same for snapshots and rows."""
 
+from cdpkit.features.behaviours import (
+    Deliberation,
+    Knowledge,
+    PerSession,
+    Signal,
+    Stage,
+    Stock,
+    Trait,
+    WeekProfile,
+)
 from cdpkit.features.build import FeatureSet, monthly
 from cdpkit.features.built import Built
 from cdpkit.features.declarations import known
@@ -23,7 +33,8 @@ from cdpkit.features.patterns import Distinct, Gap, Repeats, Sessions, Trend
 from cdpkit.features.population import Population
 
 __all__ = [
-    "Age", "Built", "Count", "Distinct", "FeatureSet", "First", "Gap", "Has", "INTERACTIONS", "Last",
-    "Max", "Mean", "Min", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Sum",
-    "Tenure", "Trend", "interactions", "known", "monthly",
+    "Age", "Built", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap", "Has", "INTERACTIONS",
+    "Knowledge", "Last", "Max", "Mean", "Min", "PerSession", "Population", "Rate", "Recency", "Repeats",
+    "Sessions", "Share", "Signal", "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
+    "interactions", "known", "monthly",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from cdpkit.errors import FeatureError
 from cdpkit.features.built import Built, in_order
 from cdpkit.features.compile import Compiled, compile_outputs
 from cdpkit.features.declarations import Declaration, Output
-from cdpkit.features.permission import permit
+from cdpkit.features.permission import permit, refuse_sensitive
 from cdpkit.features.population import (
     Population,
     clock_at,
@@ -184,6 +184,7 @@ class FeatureSet:
             raise FeatureError(
                 "build must get one of `as_of` and `at`", got="both" if at is not None else "neither"
             )
+        refuse_sensitive(engine, [output.trait for output in self.outputs if output.trait])
         if at is not None:
             if Population.parse(population) != Population.all():
                 raise FeatureError("`population` must be left out with `at`", got=str(population))

@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from cdpkit.features import kinds, patterns
+from cdpkit.features import behaviours, kinds, patterns
 from cdpkit.features.build import FeatureSet
 from cdpkit.features.declarations import Declaration, Output, known
 from cdpkit.phrases import check_language, say, write
@@ -53,7 +53,7 @@ def _declare(family: str, entry: dict[str, Any], currency: str | None) -> Declar
     """Return one declaration of the data file."""
     given = dict(entry)
     word = given.pop("kind")
-    kind = getattr(kinds, word, None) or getattr(patterns, word)
+    kind = next(getattr(room, word) for room in (kinds, patterns, behaviours) if hasattr(room, word))
     for name in ("where", "history", "part"):
         for short, text in _entries()["filters"].items():
             if name in given:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from cdpkit.errors import FeatureError
-from cdpkit.features import predicate
 from cdpkit.features.declarations import (
     Declaration,
     Fill,
@@ -199,7 +198,7 @@ class Share(_ByValue):
         if (self.by is None) == (self.part is None):
             raise FeatureError("Share must get one of `by` and `part`", got="both" if self.by else "neither")
         if self.part is not None:
-            object.__setattr__(self, "part", predicate.check(self.part, self.table, self.guarded))
+            object.__setattr__(self, "part", self._filter(self.part, self.guarded))
 
     def _what(self) -> str:
         return f"share_{self.by or 'part'}" if self.by is None or self.values else f"share_top_{self.by}"
@@ -234,7 +233,7 @@ class Rate(Declaration):
         if self.of is None:
             raise FeatureError("Rate must say of which outcome", do='Declare of=known("clicked_at")')
         if self.part is not None:
-            object.__setattr__(self, "part", predicate.check(self.part, self.table, self.guarded))
+            object.__setattr__(self, "part", self._filter(self.part, self.guarded))
 
     def _where_may_use(self) -> frozenset[str]:
         return frozenset()
@@ -310,19 +309,23 @@ class Last(Declaration):
     needs_column: ClassVar[bool] = True
     column_types: ClassVar[tuple[str, ...]] = ("string",)
     default_unit: ClassVar[str] = "text"
-    operation: ClassVar[str] = "last"
+    operation: ClassVar[str] = "latest"
 
     def _check(self) -> None:
         super()._check()
-        if self.table[str(self.column)].pii in ("identifier", "text"):
+        if self.table[str(self.column)].pii in ("identifier", "text") and not self._may_copy():
             raise FeatureError("a feature must not copy an identifier or free text", got=self.source)
         if not _worded(self.values):
             raise FeatureError(f"{type(self).__name__} must list its `values`", got="none")
         if isinstance(self.fill, int | float):
             raise FeatureError("`fill` of a text feature must be None", got=repr(self.fill))
 
+    def _may_copy(self) -> bool:
+        """Tell whether a protected column may be read all the same."""
+        return False
+
     def _what(self) -> str:
-        return f"{self.operation}_{self.column}"
+        return f"{type(self).__name__.lower()}_{self.column}"
 
     def _output(self, window: int | None) -> Output:
         categories = (*_worded(self.values), "other")
@@ -336,7 +339,7 @@ class Last(Declaration):
 class First(Last):
     """The first value of a text column."""
 
-    operation: ClassVar[str] = "first"
+    operation: ClassVar[str] = "earliest"
 
 
 def _short(column: str) -> str:

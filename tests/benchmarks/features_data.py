@@ -17,7 +17,15 @@ from cdpkit.run import Run
 from cdpkit.workspace import Workspace
 
 MONTHS = [pd.Timestamp("2024-01-01") + pd.DateOffset(months=m) for m in range(25)]
-TYPES = ["Page Viewed", "Product Viewed", "Products Searched", "Product Added", "Order Completed", "Signed In", "Chat Message"]
+TYPES = [
+    "Page Viewed",
+    "Product Viewed",
+    "Products Searched",
+    "Product Added",
+    "Order Completed",
+    "Signed In",
+    "Chat Message",
+]
 TYPE_SHARES = [0.38, 0.30, 0.12, 0.07, 0.03, 0.07, 0.03]
 CHANNELS = ["site", "app", "store", "call"]
 CATEGORIES = [f"category {i}" for i in range(8)]
@@ -122,7 +130,11 @@ class Records:
         if layout == "node":
             # 10 % with 8 to 12 records, the others 1 to 4: three on average.
             many = rng.random(persons) < 0.1
-            self.sizes = np.where(many, rng.integers(8, 13, persons), rng.choice([1, 2, 3, 4], persons, p=[0.35, 0.25, 0.2, 0.2]))
+            self.sizes = np.where(
+                many,
+                rng.integers(8, 13, persons),
+                rng.choice([1, 2, 3, 4], persons, p=[0.35, 0.25, 0.2, 0.2]),
+            )
         self.first = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
 
     def of(self, person: np.ndarray) -> np.ndarray:
@@ -140,12 +152,28 @@ class Records:
         names = pa.array(person).cast(pa.string())
         alone = pa.compute.binary_join_element_wise("n", pa.array(node).cast(pa.string()), "")
         since = pa.array(np.where(later, joined, begin)).cast(pa.timestamp("us"))
-        before = pa.table({"node_id": node, "person_id": alone, "known_from": pa.array(np.full(len(node), begin)).cast(pa.timestamp("us")), "known_to": since}).filter(pa.array(later))
-        after = pa.table({"node_id": node, "person_id": names, "known_from": since, "known_to": pa.nulls(len(node), pa.timestamp("us"))})
+        before = pa.table(
+            {
+                "node_id": node,
+                "person_id": alone,
+                "known_from": pa.array(np.full(len(node), begin)).cast(pa.timestamp("us")),
+                "known_to": since,
+            }
+        ).filter(pa.array(later))
+        after = pa.table(
+            {
+                "node_id": node,
+                "person_id": names,
+                "known_from": since,
+                "known_to": pa.nulls(len(node), pa.timestamp("us")),
+            }
+        )
         return pa.concat_tables([after, before])
 
 
-def write(home: Path, events: int, persons: int, layouts: tuple[str, ...] = ("person", "node")) -> dict[str, Path]:
+def write(
+    home: Path, events: int, persons: int, layouts: tuple[str, ...] = ("person", "node")
+) -> dict[str, Path]:
     """Write the data once for each key layout, and return their homes.
 
     Parameters
