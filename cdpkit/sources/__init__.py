@@ -3,6 +3,7 @@
 from cdpkit.sources.contract import Contract, shipped
 from cdpkit.sources.loading import load
 from cdpkit.sources.registry import Adapter, adapter, available, defaults_of
+from cdpkit.sources.replay import held, replay
 from cdpkit.sources.report import DatasetReport, LoadReport
 
 __all__ = [
@@ -13,6 +14,8 @@ __all__ = [
     "adapter",
     "available",
     "defaults_of",
+    "held",
     "load",
+    "replay",
     "shipped",
 ]

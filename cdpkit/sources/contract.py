@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -87,6 +88,27 @@ class Lookup(_Part):
     columns: list[str] = Field(min_length=1)
 
 
+class Control(_Part):
+    """What a file says of itself, checked before any of it is taken in.
+
+    Parameters
+    ----------
+    line_end : bool
+        The last record must end its line: a file that does not was cut.
+    trailer : str, optional
+        First field of the last record, which holds the totals and is no record.
+    records : int, optional
+        Field of the trailer, from 1, that gives the number of records.
+    sums : dict of str to int
+        Column to the field of the trailer that gives its sum.
+    """
+
+    line_end: bool = True
+    trailer: str | None = None
+    records: int | None = Field(None, ge=1)
+    sums: dict[str, int] = {}
+
+
 class Dataset(_Part):
     """One kind of export of a source.
 
@@ -102,8 +124,13 @@ class Dataset(_Part):
         How values are written, see `Dialect`.
     columns, optional : list of str
         Columns that must be in the header, and those that may.
-    extra : {"warn", "refuse"}
-        What to do about other columns.
+    extra : {"keep", "warn", "refuse"}
+        What to do about other columns: keep them as JSON in ``profiles.traits`` or ``events.properties``
+        where the dataset feeds one, leave them aside, or refuse the file.
+    control : Control, optional
+        Totals the file gives of itself.
+    max_drop : float
+        A file with fewer records than ``1 - max_drop`` of what is usual is refused until accepted.
     required : bool
         Whether a load without this export is refused.
     node, event_time, known_at, acquisition_route, identifiers
@@ -131,7 +158,9 @@ class Dataset(_Part):
     false: list[str] = ["0", "false"]
     columns: list[str] = Field(min_length=1)
     optional: list[str] = []
-    extra: Literal["warn", "refuse"] = "warn"
+    extra: Literal["keep", "warn", "refuse"] = "keep"
+    control: Control | None = None
+    max_drop: float = Field(0.8, ge=0, le=1)
     required: bool = False
     node: Node | None = None
     event_time: str | None = None
@@ -156,6 +185,30 @@ class Dataset(_Part):
         """How values are written."""
         words = (tuple(self.dates), tuple(self.true), tuple(self.false))
         return Dialect(self.zone, self.fold, self.decimal, *words, self.currency)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether columns nobody declared have a place to go to."""
+        return self.extra == "keep" and any(_place(mapping) for mapping in self.maps)
+
+    def keeping(self, columns: Sequence[str]) -> Dataset:
+        """Return the dataset with columns nobody declared kept as JSON.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            Raw columns found in a file.
+        """
+        named = ", ".join('"' + column.replace('"', '""') + '"' for column in columns)
+        maps = []
+        for mapping in self.maps:
+            place = _place(mapping)
+            said = mapping.set.get(place or "", "").strip()
+            if place and (not said or (said.startswith("as_json(") and said.endswith(")"))):
+                joined = f"{said[:-1]}, {named})" if said else f"as_json({named})"
+                mapping = mapping.model_copy(update={"set": mapping.set | {place: joined}})
+            maps.append(mapping)
+        return self.model_copy(update={"optional": [*self.optional, *columns], "maps": maps})
 
     @property
     def plan(self) -> Plan:
@@ -324,6 +377,11 @@ def shipped(source: str) -> Contract:
     """
     file = files("cdpkit") / "sources" / "contracts" / f"{source}.toml"
     return Contract.parse(file.read_text(encoding="utf-8"))
+
+
+def _place(mapping: Mapping) -> str | None:
+    """Return the JSON column of a mapping's table that takes what nobody declared."""
+    return None if mapping.group else {"profiles": "traits", "events": "properties"}.get(mapping.table)
 
 
 def _faults(error: ValidationError) -> list[str]:

@@ -10,8 +10,9 @@ Conversions (checked, one column each):
     ``real(x)`` float · ``integer(x)`` · ``flag(x)`` by the declared words · ``one_of(x, 'a', 'b', …)``.
 Derivations:
     ``minor(x, currency)`` money to minor units · ``hour_of(t)``, ``weekday_of(t)`` local, of a UTC time ·
-    ``words(x, '|')`` list · ``as_json(a, b, …)`` · ``nth_in(a, …)`` rank of the record among those with
-    the same values · ``record()`` key of the record's node.
+    ``days_after(t, n)`` n times 24 hours later · ``words(x, '|')`` list · ``as_json(a, b, …)`` ·
+    ``nth_in(a, …)`` rank of the record among those with the same values · ``record()`` key of the
+    record's node.
 """
 
 from __future__ import annotations
@@ -45,8 +46,12 @@ _PLAIN: tuple[type[exp.Expr], ...] = (
 _AGGREGATES = (exp.Sum, exp.Min, exp.Max, exp.Count, exp.Distinct, exp.Star, exp.Filter, exp.Where, exp.First)
 
 _SPACE = r"[ \x{00A0}\x{202F}]"
-_DIGITS = rf"\s*[€$£]?\s*[+-]?(\d+|\d{{1,3}}({_SPACE}\d{{3}})+)"
-_TAILS = {",": r"(,\d+)?\s*[€$£]?\s*", ".": r"(\.\d+)?([eE][+-]?\d{1,3})?\s*[€$£]?\s*"}
+_GAP = r"[\s\x{00A0}\x{202F}]*"
+_DIGITS = rf"{_GAP}[€$£]?{_GAP}[+-]?(\d+|\d{{1,3}}({_SPACE}\d{{3}})+)"
+_TAILS = {
+    ",": rf"(,\d+)?{_GAP}[€$£]?{_GAP}",
+    ".": rf"(\.\d+)?([eE][+-]?\d{{1,3}})?{_GAP}[€$£]?{_GAP}",
+}
 _ISO = r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|[+-]\d\d(:?\d\d)?))?)?\s*"
 
 
@@ -327,6 +332,11 @@ class Compiler:
             for test, codes in zip(factor.find_all(exp.In), (groups[0], groups[3]), strict=True):
                 test.set("expressions", codes)
         return template("round(:x * :factor)", x=x, factor=factor)
+
+    def _do_days_after(self, t: exp.Expr, days: exp.Expr) -> exp.Expr:
+        if not isinstance(days, exp.Literal) or not days.name.isdigit():
+            raise _ExpressionFault("takes a whole number of days")
+        return template(f"(:t + INTERVAL '{int(days.name)}' DAY)", t=t)
 
     def _do_hour_of(self, t: exp.Expr) -> exp.Expr:
         return self.local_part("hour", t)

@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import csv
 import gzip
+import io
 import mmap
 import os
 import shutil
@@ -45,12 +46,21 @@ class Staged:
         Gives the bytes of records by line.
     warnings : list of str
         What was accepted but is worth saying.
+    extra : tuple of str
+        Columns nobody declared that were staged too.
+    header : bytes, optional
+        The header of a delimited file, as received.
+    last : tuple of (int, bytes, bool), optional
+        Line and bytes of its last record, and whether its line is ended.
     """
 
     records_in: int = 0
     bad: dict[int, tuple[list[str], bytes]] = field(default_factory=dict)
     originals: Callable[[Sequence[int]], dict[int, bytes]] = lambda lines: {}
     warnings: list[str] = field(default_factory=list)
+    extra: tuple[str, ...] = ()
+    header: bytes | None = None
+    last: tuple[int, bytes, bool] | None = None
 
 
 def stage(
@@ -61,6 +71,7 @@ def stage(
     columns: Sequence[str],
     optional: Sequence[str],
     used: Sequence[str],
+    keep: bool = False,
 ) -> Staged:
     """Read a file into table `table`: `_cdp_line` and the used columns as text, empty text as null.
 
@@ -78,6 +89,8 @@ def stage(
         Columns that must and that may be there.
     used : sequence of str
         Columns wanted.
+    keep : bool
+        Whether to stage columns nobody declared, too.
 
     Raises
     ------
@@ -92,9 +105,9 @@ def stage(
     if kind not in dataset.formats:
         raise ContractError("file", [f"must be {' or '.join(dataset.formats)}; got {kind}"])
     if kind == "parquet":
-        return _stage_parquet(connection, table, path, dataset, columns, optional, used)
+        return _stage_parquet(connection, table, path, dataset, columns, optional, used, keep)
     return _stage_csv(
-        connection, table, _bytes_of(path, magic, dataset.encoding), dataset, columns, optional, used
+        connection, table, _bytes_of(path, magic, dataset.encoding), dataset, columns, optional, used, keep
     )
 
 
@@ -125,11 +138,14 @@ def _bytes_of(path: Path, magic: bytes, encoding: str) -> mmap.mmap:
         return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _stage_csv(connection, table, data, dataset, columns, optional, used) -> Staged:
+def _stage_csv(connection, table, data, dataset, columns, optional, used, keep=False) -> Staged:
     encoding = codecs.lookup(dataset.encoding).name
     encoding = "utf-8" if encoding.startswith("utf") else encoding
     header, offset, line = _header(data, dataset, encoding)
-    staged = Staged(warnings=_compare(header, columns, optional, dataset.extra))
+    staged = Staged(warnings=_compare(header, columns, optional, dataset.extra, keep))
+    staged.extra = _unknown(header, columns, optional) if keep else ()
+    staged.header = bytes(data[:offset]).removeprefix(codecs.BOM_UTF8)
+    used, twice = [*used, *staged.extra], 0
     blanks = dataset.delimiter == "whitespace"
     layout = Layout(
         None if blanks else dataset.delimiter.encode(),
@@ -143,6 +159,10 @@ def _stage_csv(connection, table, data, dataset, columns, optional, used) -> Sta
     offsets: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for block in scan(data, layout, offset, line):
         staged.records_in += len(block.starts)
+        twice += block.twice
+        if len(block.starts):
+            final = bytes(data[block.starts[-1] : block.ends[-1]])
+            staged.last = (int(block.lines[-1]), final, block.ended)
         for position, reasons in block.faults.items():
             original = bytes(data[block.starts[position] : block.ends[position]])
             staged.bad[int(block.lines[position])] = (reasons, original)
@@ -154,6 +174,8 @@ def _stage_csv(connection, table, data, dataset, columns, optional, used) -> Sta
             )
     if not staged.records_in:
         staged.warnings.append("the file holds a header and no record")
+    if twice:
+        staged.warnings.append(f"{twice} records look decoded twice (`Ã©` for `é`): mend the export")
     staged.originals = _finder(data, offsets)
     return staged
 
@@ -170,9 +192,9 @@ def _header(data, dataset: Dataset, encoding: str) -> tuple[list[str], int, int]
         if dataset.delimiter == "whitespace":
             names, used = text.split("\n", 1)[0].split(), 1
         else:
-            lines = csv.reader(
-                text.splitlines(keepends=True), delimiter=dataset.delimiter, quotechar=dataset.quote
-            )
+            # By line feed only, as the scan counts: other marks would hide records.
+            pieces = io.StringIO(text, newline="\n")
+            lines = csv.reader(pieces, delimiter=dataset.delimiter, quotechar=dataset.quote)
             names, used = next(lines), lines.line_num
     except (csv.Error, StopIteration):
         raise ContractError("file", ["must begin with a header"]) from None
@@ -183,7 +205,15 @@ def _header(data, dataset: Dataset, encoding: str) -> tuple[list[str], int, int]
     return [column.strip() for column in names], offset, first_line + used
 
 
-def _compare(header: list[str], columns: Sequence[str], optional: Sequence[str], extra: str) -> list[str]:
+def _unknown(header: list[str], columns: Sequence[str], optional: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns nobody declared, without those that could be taken for ours."""
+    known = {*columns, *optional}
+    return tuple(c for c in header if c and c not in known and not c.lower().startswith("_cdp"))
+
+
+def _compare(
+    header: list[str], columns: Sequence[str], optional: Sequence[str], extra: str, keep: bool = False
+) -> list[str]:
     """Compare a header with the contract by name; order does not matter."""
     folded = [column.lower() for column in header]
     faults = [f"header must name column `{column}`" for column in columns if column not in header]
@@ -200,7 +230,8 @@ def _compare(header: list[str], columns: Sequence[str], optional: Sequence[str],
         faults.append(f"header must not name other columns; got {len(unknown)}: {', '.join(unknown)}")
     if faults:
         raise ContractError("file", faults)
-    return [f"columns not in the contract were left aside: {', '.join(unknown)}"] if unknown else []
+    what = "kept as JSON" if keep else "left aside"
+    return [f"columns not in the contract were {what}: {', '.join(unknown)}"] if unknown else []
 
 
 def _parse(block: Block, header: list[str], used: Sequence[str], delimiter: str, layout: Layout):
@@ -255,13 +286,15 @@ def _finder(data, offsets) -> Callable[[Sequence[int]], dict[int, bytes]]:
     return find
 
 
-def _stage_parquet(connection, table, path, dataset, columns, optional, used) -> Staged:
+def _stage_parquet(connection, table, path, dataset, columns, optional, used, keep=False) -> Staged:
     import duckdb
 
     try:
         found = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
         header = [row[0] for row in found]
-        staged = Staged(warnings=_compare(header, columns, optional, dataset.extra))
+        staged = Staged(warnings=_compare(header, columns, optional, dataset.extra, keep))
+        staged.extra = _unknown(header, columns, optional) if keep else ()
+        used = [*used, *staged.extra]
         _create(connection, table, used)
         listed = "".join(
             f", nullif(CAST({_quoted(c)} AS VARCHAR), '') AS {_quoted(c)}" for c in used if c in header
