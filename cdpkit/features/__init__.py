@@ -20,6 +20,7 @@ from cdpkit.features.kinds import (
     First,
     Has,
     Last,
+    Latest,
     Max,
     Mean,
     Min,
@@ -34,7 +35,7 @@ from cdpkit.features.population import Population
 
 __all__ = [
     "Age", "Built", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap", "Has", "INTERACTIONS",
-    "Knowledge", "Last", "Max", "Mean", "Min", "PerSession", "Population", "Rate", "Recency", "Repeats",
-    "Sessions", "Share", "Signal", "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
+    "Knowledge", "Last", "Latest", "Max", "Mean", "Min", "PerSession", "Population", "Rate", "Recency",
+    "Repeats", "Sessions", "Share", "Signal", "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
     "interactions", "known", "monthly",
 ]  # fmt: skip

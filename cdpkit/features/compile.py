@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlglot import exp
 
@@ -43,10 +44,11 @@ class Compiled:
     tree: exp.Select
     dialect: str
 
-    @property
+    @cached_property
     def sql(self) -> str:
         """The statement in the engine's dialect."""
-        return self.tree.sql(dialect=self.dialect)
+        # The tree is ours alone: copying it first would cost as much as compiling.
+        return self.tree.sql(dialect=self.dialect, copy=False)
 
     def pretty(self) -> str:
         """Return the statement laid out for a reader."""
@@ -266,6 +268,10 @@ def _slope(output: Output, parts: list[Tree], clock: Clock) -> Formula:
     return _plain(when(exp.GT(this=parts[0].copy(), expression=num(1)), days))
 
 
+def _latest(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    return _plain(_field(parts[0]))
+
+
 def _reached(output: Output, parts: list[Tree], clock: Clock) -> Formula:
     return _plain(parts[0])
 
@@ -308,6 +314,6 @@ _FORMULAS = {
     "mean": _mean, "micro_mean": _micro_mean, "value": _value, "ratio": _ratio,
     "scaled_ratio": _scaled_ratio, "minutes": _minutes, "days_since": _days_since,
     "years_since": _years_since, "mean_gap": _mean_gap, "sd_gap": _sd_gap, "category": _category,
-    "slope": _slope, "reached": _reached, "stock": _stock, "knowledge": _knowledge,
+    "field": _latest, "slope": _slope, "reached": _reached, "stock": _stock, "knowledge": _knowledge,
     "hours": _hours, "by_session": _by_session, "micro_by_session": _micro_by_session, "style": _style,
 }  # fmt: skip

@@ -38,6 +38,21 @@ _VERSIONS = """
     FROM products
 """
 
+# A declared address beside what open data say of its postcode, by the vintage known when it was declared.
+_LOCATED = """
+    SELECT f.node_id, f.source, f.event_time,
+           CASE WHEN a.told_at > f.known_at THEN a.told_at ELSE f.known_at END AS known_at,
+           a.median_income, a.upper_class_share, a.population
+    FROM profiles AS f
+    JOIN (
+        SELECT postcode, median_income, upper_class_share, population, known_at AS told_at,
+               CASE WHEN LAG(known_at) OVER (PARTITION BY postcode ORDER BY known_at, vintage) IS NULL
+                    THEN CAST('0001-01-01 00:00:00' AS TIMESTAMP) ELSE known_at END AS since,
+               LEAD(known_at) OVER (PARTITION BY postcode ORDER BY known_at, vintage) AS until
+        FROM areas
+    ) AS a ON a.postcode = f.postcode AND a.since <= f.known_at AND (a.until IS NULL OR f.known_at < a.until)
+"""
+
 # A fact beside the product as the catalogue described it when the fact was learned.
 _WITH_PRODUCT = f"""
     SELECT f.*, p.tier, p.tags,
@@ -128,6 +143,13 @@ VIEWS: dict[str, View] = {
                       "Un produit commandé, tel que décrit au catalogue"),
         f"SELECT order_id, {_DESCRIBED} FROM ({_BOUGHT}) AS b WHERE COALESCE(quantity, 1) > 0",
         ("order_lines", "products"),
+    ),
+    "located": View(
+        Table("located", ("node_id",), (*_NODE, *(TABLES["areas"][c] for c in
+              ("median_income", "upper_class_share", "population"))),
+              "A declared address in its neighbourhood", "Une adresse déclarée dans son quartier",
+              "event_time", "known_at"),
+        _LOCATED, ("profiles", "areas"),
     ),
     "facts": View(
         Table("facts", (), (*_NODE, Column("kind", "string", "what is known", "ce qui est connu")),

@@ -294,6 +294,21 @@ class Age(Declaration):
 
 
 @dataclass(frozen=True)
+class Latest(Declaration):
+    """The last number of a column, ties broken by the row's key, then by the number."""
+
+    needs_column: ClassVar[bool] = True
+    column_types: ClassVar[tuple[str, ...]] = ("int64", "float64")
+    default_unit: ClassVar[str] = "ratio"
+
+    def _what(self) -> str:
+        return f"last_{self.column}"
+
+    def _output(self, window: int | None) -> Output:
+        return self.draft("field", self.ask("last", window, self.column))
+
+
+@dataclass(frozen=True)
 class Last(Declaration):
     """The last value of a text column; other values become ``other``.
 

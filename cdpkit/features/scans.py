@@ -200,9 +200,11 @@ def _packed(part: Part, value: Tree, clock: Clock) -> Tree:
 
 
 #: How the aggregates of a person's records become the person's.
-_MERGE: dict[str, type[exp.Expression]] = {"count": exp.Sum, "filled": exp.Sum, "sum": exp.Sum, "micro": exp.Sum,
-          "decay": exp.Sum, "says": exp.Sum, "reached": exp.Max, "max": exp.Max, "last": exp.Max,
-          "latest": exp.Max, "min": exp.Min, "first": exp.Min, "earliest": exp.Min}  # fmt: skip
+_MERGE: dict[str, type[exp.Expression]] = {
+    **dict.fromkeys(("count", "filled", "sum", "micro", "decay", "says"), exp.Sum),
+    **dict.fromkeys(("reached", "max", "last", "latest"), exp.Max),
+    **dict.fromkeys(("min", "first", "earliest"), exp.Min),
+}
 
 
 def _by_record(scan: Scan, clock: Clock, columns: Sequence[Tree]) -> exp.Select:
