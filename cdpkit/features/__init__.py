@@ -12,6 +12,7 @@ from cdpkit.features.behaviours import (
 )
 from cdpkit.features.build import FeatureSet, monthly
 from cdpkit.features.built import Built
+from cdpkit.features.change import ChangeDetector
 from cdpkit.features.declarations import known
 from cdpkit.features.history import INTERACTIONS, interactions
 from cdpkit.features.kinds import (
@@ -34,8 +35,8 @@ from cdpkit.features.patterns import Distinct, Gap, Repeats, Sessions, Trend
 from cdpkit.features.population import Population
 
 __all__ = [
-    "Age", "Built", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap", "Has", "INTERACTIONS",
-    "Knowledge", "Last", "Latest", "Max", "Mean", "Min", "PerSession", "Population", "Rate", "Recency",
-    "Repeats", "Sessions", "Share", "Signal", "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
-    "interactions", "known", "monthly",
+    "Age", "Built", "ChangeDetector", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap",
+    "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean", "Min",
+    "monthly", "PerSession", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Signal",
+    "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
 ]  # fmt: skip
