@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cdpkit.errors import NotEnoughDataError
 from cdpkit.features.build import FeatureSet
 from cdpkit.features.declarations import known
-from cdpkit.features.kinds import Count, Mean
+from cdpkit.features.kinds import Count, Mean, Tenure
 from cdpkit.features.patterns import Distinct
 from cdpkit.phrases import check_language, write
 
@@ -73,6 +73,7 @@ def series(recent: int = RECENT_DAYS, before: int = BEFORE_DAYS) -> FeatureSet:
             Mean("orders.amount_minor", where=kept, windows=windows, name="basket"),
             Count("messages", windows=windows, name="messages", fill=0),
             Count("messages", of=known("clicked_at"), windows=windows, name="clicks", fill=0),
+            Tenure("interactions", name="tenure"),
         ],
     )
 
@@ -100,7 +101,7 @@ class ChangeDetector:
     >>> rng = np.random.default_rng(0)
     >>> def frame(rate):
     ...     recent, old = rng.poisson(rate * 42), rng.poisson(0.2 * 168, 3000)
-    ...     out = pd.DataFrame({"person_id": [f"p{i}" for i in range(3000)], "as_of": pd.Timestamp("2026-01-01")})
+    ...     out = pd.DataFrame({"person_id": range(3000)}).astype("str").assign(as_of="2026-01-01")
     ...     return out.assign(change__visits__42d=recent, change__visits__210d=recent + old)
     >>> detector = ChangeDetector(alpha=0.05).fit(frame(np.full(3000, 0.2)))
     >>> said = detector.detect(frame(np.where(np.arange(3000) < 30, 0.9, 0.2)))
@@ -135,10 +136,16 @@ class ChangeDetector:
                 f"changes need {_LEVEL_ROWS} persons with a past on one series at least",
                 got=str(len(past)),
             )
-        # Two sides and several series share the false alarms.
-        each = self.alpha / len(usable)
-        self.thresholds_ = {name: _levels(z, level, each) for name, (z, level) in usable.items()}
-        self.rows_ = min(int((~np.isnan(z)).sum()) for z, _ in usable.values())
+        # Each series is first put on one scale, then the strongest of each person is judged: the false
+        # alarms are shared by the series without giving any away.
+        self.thresholds_ = {name: _levels(z, level, self.alpha) for name, (z, level) in usable.items()}
+        strength = np.abs(self._strengths(past))
+        most = np.nanmax(strength[~np.isnan(strength).all(axis=1)], axis=1)
+        factor = _rank(most, self.alpha)
+        self.thresholds_ = {
+            name: (edges, limits * factor) for name, (edges, limits) in self.thresholds_.items()
+        }
+        self.rows_ = len(most)
         self.bound_ = _upper(self.alpha, self.rows_)
         return self
 
@@ -163,38 +170,42 @@ class ChangeDetector:
         import pandas as pd
 
         check_language(language)
-        strength = {}
-        for name, (edges, limits) in self.thresholds_.items():
-            z, level = self._compare(now, name)
-            strength[name] = z / limits[np.searchsorted(edges, np.nan_to_num(level), side="right")]
-        table = pd.DataFrame(strength, index=now.index)
-        most = table.abs().max(axis=1)
-        changed = (most > 1).to_numpy()
-        named = table.abs().fillna(-1).idxmax(axis=1)
-        chosen = table.to_numpy()[np.arange(len(table)), table.columns.get_indexer(named)]
-        ordered = np.argsort(-np.nan_to_num(np.abs(table.to_numpy()), nan=-1), axis=1)
+        names, strength = list(self.thresholds_), self._strengths(now)
+        size = np.nan_to_num(np.abs(strength), nan=-1.0)
+        order = np.argsort(-size, axis=1)
+        first = order[:, 0]
+        most = size[np.arange(len(now)), first]
+        upwards = strength[np.arange(len(now)), first] > 0
+        changed = most > 1
         reasons = [
-            [
-                self._say(now.iloc[row], table.columns[k], language)
-                for k in ordered[row]
-                if abs(table.iat[row, k]) > 1
-            ]
-            if changed[row]
-            else []
-            for row in range(len(table))
+            [self._say(now.iloc[row], names[k], language) for k in order[row] if size[row, k] > 1]
+            for row in range(len(now))
         ]
         return pd.DataFrame(
             {
                 "person_id": now["person_id"].to_numpy(),
                 "as_of": now["as_of"].to_numpy(),
-                "compared": table.notna().sum(axis=1).to_numpy(),
+                "compared": (size >= 0).sum(axis=1),
                 "changed": changed,
-                "series": np.where(changed, named, None),
-                "direction": np.where(changed, np.where(chosen > 0, "up", "down"), None),
-                "strength": most.to_numpy(),
+                "series": [names[k] if told else None for k, told in zip(first, changed, strict=True)],
+                "direction": [
+                    ("up" if up else "down") if told else None
+                    for up, told in zip(upwards, changed, strict=True)
+                ],
+                "strength": np.where(most >= 0, most, np.nan),
                 "reasons": reasons,
             }
         )
+
+    def _strengths(self, frame: pd.DataFrame) -> np.ndarray:
+        """Return each difference as a multiple of the size it must have."""
+        import numpy as np
+
+        strength = np.full((len(frame), len(self.thresholds_)), np.nan)
+        for k, (name, (edges, limits)) in enumerate(self.thresholds_.items()):
+            z, level = self._compare(frame, name)
+            strength[:, k] = z / limits[np.searchsorted(edges, np.nan_to_num(level), side="right")]
+        return strength
 
     def _pair(self, frame: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Return a series in the recent stretch and over both."""
@@ -206,17 +217,32 @@ class ChangeDetector:
         return recent, both
 
     def _compare(self, frame: pd.DataFrame, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Return the signed size of each person's difference, and the level of activity it is judged at."""
+        """Return the signed size of each person's difference, and the level of activity it is judged at.
+
+        Somebody who came since is compared over the days since; who came in the last twice `recent` days
+        is compared with nothing: arriving is no change.
+        """
         import numpy as np
 
-        share = self.recent / (self.recent + self.before)
+        whole = self.recent + self.before
+        there = np.full(len(frame), float(whole))
+        if "change__tenure" in frame:
+            there = np.clip(frame["change__tenure"].to_numpy(dtype=float), None, whole)
+        z, level = self._differ(frame, name, self.recent / there)
+        return np.where(there >= 2 * self.recent, z, np.nan), level
+
+    def _differ(self, frame: pd.DataFrame, name: str, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the signed size of the differences of one series, and the level of activity."""
+        import numpy as np
+
         if name in ("visits", "orders"):
             recent, both = self._pair(frame, name)
             return _excess(recent, both, share), both
         if name == "response":
             clicks, all_clicks = self._pair(frame, "clicks")
             sent, all_sent = self._pair(frame, "messages")
-            told = np.where((sent > 0) & (all_sent > sent) & (all_clicks > 0), sent / all_sent, np.nan)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                told = np.where((sent > 0) & (all_sent > sent) & (all_clicks > 0), sent / all_sent, np.nan)
             return _excess(clicks, all_clicks, told), all_clicks
         mean, both_mean = self._pair(frame, "basket")
         recent, both = self._pair(frame, "orders")
@@ -272,12 +298,16 @@ def _levels(z: np.ndarray, level: np.ndarray, alpha: float) -> tuple[np.ndarray,
     place = np.searchsorted(edges, level[seen], side="right")
     limits = np.full(len(edges) + 1, np.inf)
     for k in range(len(limits)):
-        sizes = np.sort(np.abs(z[seen][place == k]))
-        # The conformal rank: among n exchangeable persons and one more, at most alpha exceed it.
-        rank = int(np.ceil((len(sizes) + 1) * (1 - alpha)))
-        if rank <= len(sizes):
-            limits[k] = max(sizes[rank - 1], 1e-9)
+        limits[k] = _rank(np.abs(z[seen][place == k]), alpha)
     return edges, limits
+
+
+def _rank(sizes: np.ndarray, alpha: float) -> float:
+    """Return the conformal quantile: of n exchangeable persons and one more, at most `alpha` exceed it."""
+    import numpy as np
+
+    rank = int(np.ceil((len(sizes) + 1) * (1 - alpha)))
+    return max(float(np.sort(sizes)[rank - 1]), 1e-9) if rank <= len(sizes) else float("inf")
 
 
 def _upper(alpha: float, rows: int) -> float:
