@@ -250,6 +250,98 @@ def erase(
         typer.echo(f"Not searched, look at it yourself: {name}")
 
 
+aside = typer.Typer(help="Records set aside by loads: list, look at, take in again.", no_args_is_help=True)
+app.add_typer(aside, name="quarantine")
+
+
+@aside.command("list")
+def quarantine_list(
+    home: Home = "", source: Annotated[str, typer.Option(help="This source only.")] = ""
+) -> None:
+    """Count what is set aside, by file and reason."""
+    from cdpkit.engine import DuckDBEngine
+    from cdpkit.sources import held
+
+    with DuckDBEngine(_workspace(home).lake()) as engine:
+        rows = held(engine, source or None)
+    for row in rows.to_dict("records"):
+        typer.echo(
+            f"{row['records']:>8,}  {row['source']}.{row['dataset']} ({row['file_name']}): {row['reason']}"
+        )
+    if rows.empty:
+        typer.echo("Nothing is set aside.")
+
+
+@aside.command("show")
+def quarantine_show(
+    dataset: Annotated[str, typer.Argument(help="Whose records, as source.dataset.")],
+    home: Home = "",
+    clear: Annotated[
+        bool, typer.Option("--clear", help="As received, personal values included; on a terminal only.")
+    ] = False,
+    limit: Annotated[int, typer.Option(help="How many records.")] = 20,
+) -> None:
+    """Show records set aside: their shape, or with --clear the records as received."""
+    from cdpkit.engine import DuckDBEngine
+    from cdpkit.sources.replay import shown
+
+    if clear and not sys.stdout.isatty():
+        raise CdpkitError(
+            "`--clear` must write to a terminal", got="a file or a pipe", do="Personal values are not kept"
+        )
+    source, _, name = dataset.partition(".")
+    with DuckDBEngine(_workspace(home).lake()) as engine:
+        for file, line, reasons, text in shown(engine, source, name, clear=clear, limit=limit):
+            typer.echo(f"{file}:{line}  {'; '.join(reasons)}\n    {text}")
+
+
+@aside.command("replay")
+def quarantine_replay(
+    source: Annotated[str, typer.Argument(help="Source, or path of its mended contract (TOML).")],
+    home: Home = "",
+    path: Annotated[str, typer.Option(help="Folder where the files may still be; default data/raw.")] = "",
+) -> None:
+    """Take in what passes under the contract as it is now; what does not stays."""
+    from cdpkit.run import Run
+    from cdpkit.sources import replay
+
+    workspace = _workspace(home, source)
+    folder = _existing(path) if path else workspace.raw if workspace.raw.is_dir() else None
+    with Run.begin(workspace, "replay", holder="cdpkit quarantine replay") as run:
+        done = replay(run, _contract(source), folder)
+        snapshot = run.finish() if done["entered"].sum() else None
+    for row in done.to_dict("records"):
+        told = f"{row['entered']:,} in, {row['stayed']:,} stay, by {row['how']}"
+        typer.echo(f"{row['source']}.{row['dataset']} ({row['file']}): {told}")
+    typer.echo("Nothing new." if snapshot is None else f"Published {snapshot.id}.")
+
+
+@app.command()
+def catalogue(
+    home: Home = "",
+    source: Source = "",
+    language: Annotated[str, typer.Option(help="fr or en.")] = "fr",
+    out: Annotated[str, typer.Option(help="File to write, .html or .md; by default the screen.")] = "",
+) -> None:
+    """Write the catalogue of the data: every column, feature and tile, and the files it comes from."""
+    from cdpkit import governance
+    from cdpkit.engine import DuckDBEngine
+    from cdpkit.sources.registry import contracts_of
+
+    workspace = _workspace(home, source)
+    contracts = contracts_of(_contract(source) if source else "world")
+    with DuckDBEngine(workspace.lake()) as engine:
+        lineage = governance.Lineage.read(engine, contracts)
+        limits = governance.retention(workspace.data / "retention.toml")
+        write = "html" if out.endswith(".html") else "markdown"
+        text = governance.page(engine, language, form=write, lineage=lineage, limits=limits)
+    if out:
+        Path(out).write_text(text, encoding="utf-8")
+        typer.echo(f"Wrote {out}.")
+    else:
+        typer.echo(text)
+
+
 @app.command()
 def doctor(
     home: Home = "",
@@ -270,6 +362,38 @@ def doctor(
         typer.echo(
             f"{topic}: champion is version {entry.version}, its {len(entry.files)} files are as registered."
         )
+
+
+source_app = typer.Typer(
+    help="Describe the exports of a source, and try the description.", no_args_is_help=True
+)
+app.add_typer(source_app, name="source")
+
+
+@source_app.command("guess")
+def source_guess(file: Annotated[str, typer.Argument(help="A file of the source.")]) -> None:
+    """Propose a contract from the first records of a file; what is not proven stands at its head."""
+    from cdpkit import sources
+
+    typer.echo(sources.guess(_existing(file)).toml, nl=False)
+
+
+@source_app.command("check")
+def source_check(
+    contract: Annotated[str, typer.Argument(help="A contract (TOML), or the name of a source.")],
+    path: Annotated[str, typer.Argument(help="File or folder to try it on, without writing.")] = "",
+) -> None:
+    """Explain what a contract does, and list every fault it would meet."""
+    from cdpkit import sources
+    from cdpkit.sources.registry import contracts_of
+
+    contracts = contracts_of(_contract(contract))
+    for one in contracts:
+        typer.echo("\n".join(sources.explain(one)))
+    for tried in sources.check(contracts, _existing(path)) if path else []:
+        typer.echo(f"{tried.dataset} ({tried.file}): {tried.good:,} of {tried.records_in:,} records good")
+        for reason, n in tried.reasons.most_common():
+            typer.echo(f"  {n:,} would be set aside: {reason}")
 
 
 if __name__ == "__main__":

@@ -61,6 +61,10 @@ class ContractError(FaultsError):
     """A source contract cannot be used, or a file does not meet it."""
 
 
+class QualityError(FaultsError):
+    """The data are not good enough for what was asked; each fault names a column and its threshold."""
+
+
 class LakeError(CdpkitError):
     """The lake cannot be read or written as asked."""
 
@@ -87,3 +91,7 @@ class NotebookError(CdpkitError):
 
 class NotEnoughDataError(CdpkitError):
     """A model declines: the data cannot carry it, and the message says how much is missing."""
+
+
+class MissingToolError(CdpkitError):
+    """A step needs a program that is not on this machine, and says which."""

@@ -49,6 +49,9 @@ CHANNELS = (
     "call",
 )
 
+#: Channels of paid media, as partners name them: finer than ``ad``.
+MEDIA = ("display", "social", "video", "search", "retargeting", "brand_search")
+
 #: Purposes a consent can be asked for.
 PURPOSES = ("stitching", "profiling", "activation")
 
@@ -274,7 +277,7 @@ def channel_is_known(channel: str) -> bool:
     >>> channel_is_known("email"), channel_is_known("smart_fridge")
     (True, False)
     """
-    return channel in CHANNELS
+    return channel in CHANNELS or channel in MEDIA
 
 
 def dictionary(language: str = "en") -> pd.DataFrame:

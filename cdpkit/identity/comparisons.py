@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from cdpkit.identity.evidence import Evidence
-from cdpkit.identity.normalise import email_alias_key
+from cdpkit.normalise import email_alias_key
 
 #: Attributes that two records are compared on, in the order of the model.
 FIELDS = (

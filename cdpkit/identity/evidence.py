@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from cdpkit import normalise
 from cdpkit.errors import SchemaError
-from cdpkit.identity import normalise
 from cdpkit.identity.hygiene import Hygiene
 
 #: The time of a record that carries none: earlier than any other.

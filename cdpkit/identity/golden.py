@@ -9,7 +9,7 @@ import pandas as pd
 
 from cdpkit.errors import CdpkitError
 from cdpkit.identity.evidence import Evidence, timestamps
-from cdpkit.identity.normalise import clean
+from cdpkit.normalise import clean
 
 #: Rules by attribute; others follow ``most recent``. An address is taken whole, from one row.
 SURVIVORSHIP: dict[str, str] = {

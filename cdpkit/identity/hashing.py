@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 
 from cdpkit.errors import CdpkitError
-from cdpkit.identity.normalise import clean, phone_key
+from cdpkit.normalise import clean, phone_key
 
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _HASHED = re.compile(r"[0-9a-f]{64}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from cdpkit.identity.normalise import fold
+from cdpkit.normalise import fold
 
 
 def _words(text: str) -> frozenset[str]:
@@ -109,7 +109,7 @@ class Hygiene:
         kind : str
             Identifier type, or ``first_name``, ``last_name``, ``birth_date``.
         key : str
-            A key of `cdpkit.identity.normalise`.
+            A key of `cdpkit.normalise`.
 
         Returns
         -------

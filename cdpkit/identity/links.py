@@ -13,7 +13,7 @@ import pandas as pd
 
 from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.hygiene import Hygiene, assess
-from cdpkit.identity.normalise import email_alias_key
+from cdpkit.normalise import email_alias_key
 
 #: Combinations that link, with their strength in log2 odds. A birth date on 1 January counts only
 #: beside a postcode: many systems write it for "only the year is known".

@@ -256,20 +256,16 @@ def run(
     canaries = tuple(canaries)
     held = Run.begin(workspace, notebook.stem[3:], run_id=run_id, holder=holder or f"run {topic}")
     session = Session(workspace, held, timeout, canaries)
-    published = None
     try:
         verdict = session.execute(notebook, values)
         if verdict.ok:
-            published = held.finish(
-                inputs={"steps": [notebook.stem], "parameters": scrub_tree(values, canaries)}
-            )
-        else:
-            held.abandon()
-    except BaseException:
+            inputs = {"steps": [notebook.stem], "parameters": scrub_tree(values, canaries)}
+            published = held.finish(inputs=inputs, release=False)
+            if verdict.mlflow_runs:
+                apply_promotions(workspace, verdict.mlflow_runs, published.id if published else "")
+    finally:
+        # Undoes what was not published, and gives back a lock that aliases, too, moved under.
         held.abandon()
-        raise
-    if verdict.ok and verdict.mlflow_runs:
-        apply_promotions(workspace, verdict.mlflow_runs, published.id if published else "")
     record = {"run_id": held.run_id, "verdict": verdict.to_dict(), "parameters": scrub_tree(values, canaries)}
     (session.outputs / f"{notebook.stem}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     return verdict

@@ -6,12 +6,14 @@ into numbers, times and flags, and a value that does not convert sends its recor
 
 Conversions (checked, one column each):
     ``local_time(x, 'format', …)`` clock time in the declared zone, to UTC · ``iso_time(x)`` ISO 8601,
-    UTC where no offset is written · ``as_date(x, 'format', …)`` · ``number(x)`` exact decimal ·
-    ``real(x)`` float · ``integer(x)`` · ``flag(x)`` by the declared words · ``one_of(x, 'a', 'b', …)``.
+    UTC where no offset is written · ``epoch_time(x, 'us')`` since 1970 · ``as_date(x, 'format', …)`` ·
+    ``number(x)`` exact decimal · ``real(x)`` float · ``integer(x)`` · ``flag(x)`` by the declared words ·
+    ``one_of(x, 'a', 'b', …)``.
 Derivations:
     ``minor(x, currency)`` money to minor units · ``hour_of(t)``, ``weekday_of(t)`` local, of a UTC time ·
-    ``words(x, '|')`` list · ``as_json(a, b, …)`` · ``nth_in(a, …)`` rank of the record among those with
-    the same values · ``record()`` key of the record's node.
+    ``days_after(t, n)`` n times 24 hours later · ``words(x, '|')`` list · ``as_json(a, b, …)`` ·
+    ``nth_in(a, …)`` rank of the record among those with the same values · ``record()`` key of the
+    record's node.
 """
 
 from __future__ import annotations
@@ -45,8 +47,12 @@ _PLAIN: tuple[type[exp.Expr], ...] = (
 _AGGREGATES = (exp.Sum, exp.Min, exp.Max, exp.Count, exp.Distinct, exp.Star, exp.Filter, exp.Where, exp.First)
 
 _SPACE = r"[ \x{00A0}\x{202F}]"
-_DIGITS = rf"\s*[€$£]?\s*[+-]?(\d+|\d{{1,3}}({_SPACE}\d{{3}})+)"
-_TAILS = {",": r"(,\d+)?\s*[€$£]?\s*", ".": r"(\.\d+)?([eE][+-]?\d{1,3})?\s*[€$£]?\s*"}
+_GAP = r"[\s\x{00A0}\x{202F}]*"
+_DIGITS = rf"{_GAP}[€$£]?{_GAP}[+-]?(\d+|\d{{1,3}}({_SPACE}\d{{3}})+)"
+_TAILS = {
+    ",": rf"(,\d+)?{_GAP}[€$£]?{_GAP}",
+    ".": rf"(\.\d+)?([eE][+-]?\d{{1,3}})?{_GAP}[€$£]?{_GAP}",
+}
 _ISO = r"\s*\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?( ?(Z|UTC|[+-]\d\d(:?\d\d)?))?)?\s*"
 
 
@@ -170,7 +176,7 @@ class Compiler:
         return node
 
     def _column(self, node: exp.Column, label: str) -> exp.Expr:
-        wanted = f"{node.table}.{node.name}" if node.table else node.name
+        wanted = ".".join(part.name for part in node.parts)
         if wanted in self.columns:
             self.used.add(wanted)
             return name(wanted)
@@ -281,6 +287,20 @@ class Compiler:
         )
         return self._convert(x, bounded, f"{self._said(x)} is not an ISO 8601 time since 1900")
 
+    def _do_epoch_time(self, x: exp.Expr, unit: exp.Expr) -> exp.Expr:
+        scale = {"s": 1_000_000, "ms": 1_000, "us": 1}.get(unit.name if isinstance(unit, exp.Literal) else "")
+        if scale is None:
+            raise _ExpressionFault("takes the unit 's', 'ms' or 'us'")
+        micros = template(f"TRY_CAST(:x AS BIGINT) * {scale}", x=x)
+        # 1900 to 2200, as for other times.
+        value = template(
+            f"CASE WHEN regexp_full_match(:x, '-?[0-9]{{1,{18 - len(str(scale))}}}')"
+            " AND :m >= -2208988800000000 AND :m < 7258118400000000 THEN make_timestamp(:m) END",
+            x=x,
+            m=micros,
+        )
+        return self._convert(x, value, f"{self._said(x)} is not a time in {unit.name} since 1970")
+
     def _do_as_date(self, x: exp.Expr, *formats: exp.Expr) -> exp.Expr:
         declared = self._formats(formats)
         value = template(
@@ -327,6 +347,11 @@ class Compiler:
             for test, codes in zip(factor.find_all(exp.In), (groups[0], groups[3]), strict=True):
                 test.set("expressions", codes)
         return template("round(:x * :factor)", x=x, factor=factor)
+
+    def _do_days_after(self, t: exp.Expr, days: exp.Expr) -> exp.Expr:
+        if not isinstance(days, exp.Literal) or not days.name.isdigit():
+            raise _ExpressionFault("takes a whole number of days")
+        return template(f"(:t + INTERVAL '{int(days.name)}' DAY)", t=t)
 
     def _do_hour_of(self, t: exp.Expr) -> exp.Expr:
         return self.local_part("hour", t)

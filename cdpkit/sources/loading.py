@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from collections.abc import Collection, Iterator, Sequence
+from datetime import datetime, time
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.errors import ContractError, FaultsError
-from cdpkit.lake.files import digest
-from cdpkit.schema import TABLES
+from cdpkit.schema import PURPOSES, TABLES
 from cdpkit.sources import nodes
-from cdpkit.sources.contract import Contract, Dataset
+from cdpkit.sources.contract import Contract
 from cdpkit.sources.expression import LINE, RECORD
-from cdpkit.sources.quarantine import judge
-from cdpkit.sources.reader import Staged, stage
+from cdpkit.sources.finding import find_files, unread
+from cdpkit.sources.intake import Before, File, Terms, take_in_all
 from cdpkit.sources.registry import contracts_of
-from cdpkit.sources.report import DatasetReport, LoadReport
+from cdpkit.sources.report import LoadReport
 from cdpkit.sources.rows import Merged, Part, merge
 
 if TYPE_CHECKING:
@@ -28,33 +25,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-#: Files loaded before: content hash, source and dataset, to what was recorded of them.
-_Before = dict[tuple[str, str, str], dict[str, Any]]
-
-
-@dataclass
-class _File:
-    """One file of a load, from found to written."""
-
-    contract: Contract
-    name: str
-    path: Path
-    report: DatasetReport
-    contract_hash: str = ""
-    seen: bool = False
-    bad: dict[int, tuple[list[str], bytes]] = field(default_factory=dict)
-    parts: list[Part] = field(default_factory=list)
-
-    @property
-    def dataset(self) -> Dataset:
-        return self.contract.datasets[self.name]
-
-    @property
-    def label(self) -> str:
-        return f"{self.contract.source}.{self.name} ({self.path.name})"
-
-
-def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str | Path) -> LoadReport:
+def load(
+    run: Any,
+    source: str | Path | Contract | Sequence[Contract],
+    path: str | Path,
+    *,
+    received: datetime | None = None,
+    accept: Collection[str] = (),
+) -> LoadReport:
     """Load exports into the canonical tables of a run's lake.
 
     Every file is counted byte by byte, judged record by record and mapped before anything is written:
@@ -69,6 +47,11 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
         Name of an adapter (see `available`) or of a shipped source, a contract, or a TOML file.
     path : str or Path
         A folder of exports, or one file.
+    received : datetime, optional
+        When the files came, UTC: a record that says it happened a day later is set aside. Without it
+        nothing is known to lie ahead.
+    accept : collection of str
+        Names of files to take in though they hold far fewer records than usual.
 
     Returns
     -------
@@ -83,9 +66,28 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
         When a file does not reconcile.
     """
     contracts = contracts_of(source)
-    files, absent = _find(contracts, Path(path))
-    with _connect() as connection, contextlib.closing(run.engine()) as engine:
-        _take_in_all(connection, files, _loaded_before(engine))
+    with tempfile.TemporaryDirectory(prefix="cdpkit-query-") as scratch:
+        files, absent = find_files(contracts, Path(path), Path(scratch))
+        take(run, files, contracts, Terms(received, accept))
+    return LoadReport([*(file.report for file in files), *absent], unread(Path(path), files))
+
+
+def take(run: Any, files: list[File], contracts: Sequence[Contract], terms: Terms) -> None:
+    """Take in files already matched with their datasets, and write what they say as one.
+
+    Parameters
+    ----------
+    run : Run
+        Holds the workspace's lock.
+    files : list of File
+        Their reports are filled in.
+    contracts : sequence of Contract
+        Those whose declared bases are to be stored.
+    terms : Terms
+        What holds for all of them.
+    """
+    with scratch_database() as connection, contextlib.closing(run.engine()) as engine:
+        take_in_all(connection, files, _loaded_before(engine), terms)
         new = [file for file in files if not file.report.unchanged]
         parts = [part for file in new for part in file.parts]
         nodes.find(connection, parts)
@@ -98,7 +100,7 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
         for position, file in enumerate(files):
             _tell(connection, file, position, merged, forgotten)
             file.report.reconcile()
-        bases = _new_bases(engine, contracts)
+        bases, conditions = _new_bases(engine, contracts), _new_terms(engine, contracts)
     for file in new:
         kept = nodes.unforgotten(run.lake, file.contract.source, file.bad)
         file.report.suppressed += len(file.bad) - len(kept)
@@ -111,46 +113,12 @@ def load(run: Any, source: str | Path | Contract | Sequence[Contract], path: str
     _write_files(run, new)
     for contract in bases:
         run.lake.write("source_bases", _bases(contract), replace={"source": contract.source})
-    return LoadReport([*(file.report for file in files), *absent], _unread(Path(path), files))
-
-
-def _unread(path: Path, files: Sequence[_File]) -> tuple[str, ...]:
-    """Name the files of a folder that no contract claims."""
-    read = {file.report.file for file in files}
-    return (
-        tuple(sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in read))
-        if path.is_dir()
-        else ()
-    )
-
-
-def _find(contracts: Sequence[Contract], path: Path) -> tuple[list[_File], list[DatasetReport]]:
-    """Match the files of a folder, or one file, with the datasets of the contracts."""
-    if not path.exists():
-        raise ContractError("load", [f"path must exist; got {path}"])
-    pairs = [(contract, name) for contract in contracts for name in contract.datasets]
-    listed = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    files, absent, faults = [], [], []
-    for contract, name in pairs:
-        pattern = contract.datasets[name].files
-        fits = [p for p in listed if fnmatch(p.name, pattern) or fnmatch(p.name.removesuffix(".gz"), pattern)]
-        if not fits and path.is_file() and len(pairs) == 1:
-            fits = [path]  # there is only one thing it can be, whatever its name
-        files += [_File(contract, name, p, DatasetReport(contract.source, name, p.name)) for p in fits]
-        if not fits:
-            absent.append(DatasetReport(contract.source, name))
-            if contract.datasets[name].required:
-                faults.append(f"{contract.source}.{name} must be there; got no file like {pattern}")
-    if not files:
-        known = ", ".join(contract.datasets[name].files for contract, name in pairs)
-        faults.append(f"path must hold a file of the source; got none like {known}")
-    if faults:
-        raise ContractError("load", faults)
-    return files, absent
+    for name, said in conditions.items():
+        run.lake.write("source_terms", said, replace={"source": name})
 
 
 @contextlib.contextmanager
-def _connect() -> Iterator[duckdb.DuckDBPyConnection]:
+def scratch_database() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a scratch database in UTC that downloads nothing and spills to a folder of its own."""
     import duckdb
 
@@ -168,92 +136,12 @@ def _connect() -> Iterator[duckdb.DuckDBPyConnection]:
             connection.close()
 
 
-def _loaded_before(engine: Any) -> _Before:
+def _loaded_before(engine: Any) -> Before:
     rows = engine.query("SELECT * FROM source_files").to_arrow().to_pylist()
     return {(row["content_hash"], row["source"], row["dataset"]): row for row in rows}
 
 
-def _take_in_all(connection, files: list[_File], before: _Before) -> None:
-    """Take in every file; refuse them all when one is refused, naming every reason."""
-    import duckdb
-
-    faults = []
-    for position, file in enumerate(files):
-        try:
-            _take_in(connection, position, file, before)
-        except FaultsError as refused:
-            faults += [f"{file.label}: {fault}" for fault in refused.faults]
-        except duckdb.Error as error:
-            # Its message may quote a value, so only its kind is told.
-            what = f"must be computable by the contract; got {type(error).__name__}"
-            faults.append(f"{file.label}: {what}")
-    if faults:
-        raise ContractError("load", faults)
-
-
-def _take_in(connection, position: int, file: _File, before: _Before) -> None:
-    """Stage, judge and map one file; or find that it was loaded before."""
-    dataset, report, source = file.dataset, file.report, file.contract.source
-    lookups = {key: _lookup_path(file.path.parent, lookup.files) for key, lookup in dataset.lookups.items()}
-    report.content_hash = digest(file.path)
-    said = [file.contract.hash, *(digest(path) for path in lookups.values())]
-    file.contract_hash = hashlib.sha256(" ".join(said).encode()).hexdigest()
-    key = (report.content_hash, source, file.name)
-    if (row := before.get(key)) is not None:
-        file.seen = True
-        if row["contract_hash"] == file.contract_hash:
-            report.unchanged = True
-            report.records_in, report.good = row["records_in"], row["good"]
-            report.quarantined = row["quarantined"]
-            return
-    raw, plan = f"_cdp_file_{position}", dataset.plan
-    own = [column for column in plan.columns if column in (*dataset.columns, *dataset.optional)]
-    staged = stage(connection, raw, file.path, dataset, dataset.columns, dataset.optional, own)
-    for name, path in lookups.items():
-        _look_up(connection, raw, name, path, dataset)
-    judged = judge(connection, dataset, plan, staged, raw)
-    report.records_in, report.good, report.quarantined = staged.records_in, judged.n_good, len(judged.bad)
-    report.reasons, report.warnings, file.bad = judged.reasons, staged.warnings, judged.bad
-    report.reconcile()
-    for number, output in enumerate(plan.outputs):
-        rows = f"{raw}_rows_{number}"
-        connection.execute(f"CREATE TABLE {rows} AS {output.select(judged.good, plan.dialect).sql('duckdb')}")
-        kind = dataset.node.type if dataset.node else ""
-        file.parts.append(Part(position, source, kind, rows, output))
-    connection.execute(f"DROP VIEW {judged.good}; DROP TABLE {raw}_judged; DROP TABLE {raw}_bad")
-    counted = {"contract_hash": file.contract_hash, "records_in": report.records_in, "good": report.good}
-    before[key] = counted | {"quarantined": report.quarantined}
-
-
-def _lookup_path(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise ContractError("file", [f"needs one file like {pattern} beside it; got {len(found)}"])
-    return found[0]
-
-
-def _look_up(connection, raw: str, key: str, path: Path, dataset: Dataset) -> None:
-    """Add the columns of another file by key, never multiplying a record."""
-    lookup, table = dataset.lookups[key], f"{raw}_{key}"
-    columns = [*lookup.on, *lookup.columns]
-    staged: Staged = stage(connection, table, path, dataset, columns, (), columns)
-    on = ", ".join(f'"{column}"' for column in lookup.on)
-    repeats = connection.execute(f"SELECT {on} FROM {table} GROUP BY {on} HAVING count(*) > 1 LIMIT 1")
-    if staged.bad:
-        raise ContractError("file", [f"lookup {key} must be sound; got {len(staged.bad)} bad records"])
-    if repeats.fetchall():
-        raise ContractError(
-            "file", [f"lookup {key} must have one record by {', '.join(lookup.on)}; got more"]
-        )
-    added = ", ".join(f'k."{column}" AS "{key}.{column}"' for column in lookup.columns)
-    match = " AND ".join(f'r."{column}" = k."{column}"' for column in lookup.on)
-    connection.execute(
-        f"CREATE TABLE {raw}_wide AS SELECT r.*, {added} FROM {raw} AS r LEFT JOIN {table} AS k ON {match}"
-    )
-    connection.execute(f"DROP TABLE {raw}; DROP TABLE {table}; ALTER TABLE {raw}_wide RENAME TO {raw}")
-
-
-def _tell(connection, file: _File, position: int, merged: dict[str, Merged], forgotten: bool) -> None:
+def _tell(connection, file: File, position: int, merged: dict[str, Merged], forgotten: bool) -> None:
     """Fill a file's report from what was merged."""
     for table, found in merged.items():
         if found.written[position]:
@@ -295,7 +183,31 @@ def _bases(contract: Contract) -> pa.Table:
     return pa.Table.from_pylist(rows, TABLES["source_bases"].arrow())
 
 
-def _write_files(run: Any, files: list[_File]) -> None:
+def _new_terms(engine: Any, contracts: Sequence[Contract]) -> dict[str, pa.Table]:
+    """Return the terms of the sources whose contract says other ones than are stored."""
+    import pyarrow as pa
+
+    schema = TABLES["source_terms"].arrow()
+    stored = engine.query("FROM source_terms").to_arrow().select(schema.names).to_pylist()
+    said: dict[str, list[dict[str, Any]]] = {contract.source: [] for contract in contracts}
+    for contract in contracts:
+        if (terms := contract.terms) is not None:
+            until = None if terms.until is None else datetime.combine(terms.until, time())
+            told: dict[str, Any] = {"terms": terms.said, "partner": terms.partner, "until": until}
+            told |= {"source": contract.source, "retention_days": terms.retention_days}
+            said[contract.source] = [
+                {**told, "purpose": purpose, "allowed": purpose in terms.uses} for purpose in PURPOSES
+            ]
+    by_purpose = itemgetter("purpose")
+    held = {name: sorted((r for r in stored if r["source"] == name), key=by_purpose) for name in said}
+    return {
+        name: pa.Table.from_pylist(rows, schema)
+        for name, rows in said.items()
+        if sorted(rows, key=by_purpose) != held[name]
+    }
+
+
+def _write_files(run: Any, files: list[File]) -> None:
     """Record the files, and the records set aside; a file read anew under a mended contract is replaced."""
     import pyarrow as pa
 
@@ -306,8 +218,12 @@ def _write_files(run: Any, files: list[_File]) -> None:
             report = file.report
             key = {"content_hash": report.content_hash, "source": report.source, "dataset": report.dataset}
             counts = {"records_in": report.records_in, "good": report.good, "quarantined": report.quarantined}
+            if file.kept is not None:
+                before = file.kept.entry
+                entered = {"good": before["good"] + report.good, "quarantined": len(file.bad)}
+                counts = {"records_in": before["records_in"]} | entered
             named = {"file_name": report.file, "contract_hash": file.contract_hash, "run_id": run.run_id}
-            taken.append((key, [key | named | counts]))
+            taken.append((key, [key | named | counts | {"header": file.header}]))
             rows = [
                 key | {"line": line, "reasons": reasons, "original": original, "run_id": run.run_id}
                 for line, (reasons, original) in sorted(file.bad.items())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from cdpkit.lake.dataset import SQL_TYPES
-from cdpkit.schema import CHANNELS, TABLES, Table
+from cdpkit.schema import CHANNELS, MEDIA, TABLES, Table
 from cdpkit.sources.expression import (
     LINE,
     NAMED,
@@ -33,7 +33,8 @@ LOADABLE = tuple(
     table
     for table in TABLES
     if "source" in TABLES[table]
-    and table not in ("nodes", "source_files", "source_bases", "quarantine", "golden")
+    and table
+    not in ("nodes", "source_files", "source_bases", "source_terms", "quarantine", "golden", "cleaned")
 )
 
 #: Columns filled by the loader unless a mapping sets them.
@@ -120,7 +121,9 @@ class Output:
             if column in self.table and column not in self.values:
                 derived.append(exp.alias_(compiler.local_part(part, name("event_time")), column, quoted=True))
         if "channel_known" in self.table and "channel" in self.values:
-            known = exp.In(this=name("channel"), expressions=[literal(channel) for channel in CHANNELS])
+            known = exp.In(
+                this=name("channel"), expressions=[literal(channel) for channel in (*CHANNELS, *MEDIA)]
+            )
             derived.append(exp.alias_(known, "channel_known", quoted=True))
         return derived
 
@@ -168,6 +171,8 @@ class Plan:
         Tests that refuse a record, with their reasons.
     outputs : tuple of Output
         Rows made.
+    times : tuple
+        When a record says it happened and was known, with the reasons of one that lies ahead.
     """
 
     columns: tuple[str, ...]
@@ -177,6 +182,7 @@ class Plan:
     anonymous: exp.Expr | None
     checks: tuple[tuple[exp.Expr, str], ...]
     outputs: tuple[Output, ...]
+    times: tuple[tuple[exp.Expr, str], ...] = ()
 
     def rehearse(self) -> list[str]:
         """Run every query over no record: what the engine cannot bind is a fault of the contract."""
@@ -271,8 +277,14 @@ def compile_dataset(dataset: Dataset) -> tuple[Plan, list[str]]:
         (template(":met IS NOT TRUE", met=compiler.compile(c.that, f"check `{c.must}`")), c.must)
         for c in dataset.checks
     )
+    checks += build.agreed()
     outputs = [build.sight(kind, value) for kind, value in dataset.identifiers.items()]
     outputs += [output for mapping in dataset.maps if (output := build.output(mapping)) is not None]
+    times = tuple(
+        (compiler.compile(text, setting), f"{setting} lies after the file was received")
+        for setting in ("event_time", "known_at")
+        if (text := getattr(dataset, setting))
+    )
     compiler.used |= {key for lookup in dataset.lookups.values() for key in lookup.on}
     plan = Plan(
         tuple(column for column in columns if column in compiler.used),
@@ -282,6 +294,7 @@ def compile_dataset(dataset: Dataset) -> tuple[Plan, list[str]]:
         anonymous,
         checks,
         tuple(outputs),
+        times,
     )
     faults = [*build.faults, *dict.fromkeys(compiler.faults)]
     return plan, faults
@@ -296,6 +309,16 @@ class _Builder:
 
     def __post_init__(self) -> None:
         self.faults: list[str] = []
+
+    def agreed(self) -> tuple[tuple[exp.Expr, str], ...]:
+        """Return the test of the agreement's end: what happened after it may not be used."""
+        if self.dataset.until is None or self.dataset.event_time is None:
+            return ()
+        happened = self.compiler.compile(self.dataset.event_time, "event_time")
+        end = exp.cast(literal(f"{self.dataset.until.isoformat()} 00:00:00"), "TIMESTAMP")
+        return (
+            (template(":t >= :end", t=happened, end=exp.paren(end)), "it happened after the agreement ended"),
+        )
 
     def sight(self, kind: str, value: str) -> Output:
         """Return the rows of one identifier of a record."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cdpkit.errors import ContractError
@@ -43,12 +44,30 @@ class Judged:
 
 
 def judge(
-    connection: duckdb.DuckDBPyConnection, dataset: Dataset, plan: Plan, staged: Staged, raw: str
+    connection: duckdb.DuckDBPyConnection,
+    dataset: Dataset,
+    plan: Plan,
+    staged: Staged,
+    raw: str,
+    received: datetime | None = None,
 ) -> Judged:
     """Convert the records of table `raw` and split them into good and bad.
 
     A record is good only if every conversion and every mapping of it succeeds; an order whose line is
     set aside is set aside whole.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Where the file is staged.
+    dataset, plan : Dataset, Plan
+        What is asked of it.
+    staged : Staged
+        What the scan found.
+    raw : str
+        Its table.
+    received : datetime, optional
+        When the file came, UTC: a record that says it happened or was known a day later is set aside.
 
     Raises
     ------
@@ -59,6 +78,13 @@ def judge(
     connection.execute(f"CREATE TABLE {judged} AS {_sql(plan.judge(raw))}")
     connection.execute(f"DROP TABLE {raw}")
     connection.execute(f"CREATE TABLE {bad} AS SELECT {LINE}, _cdp_why FROM {judged} WHERE _cdp_why <> ''")
+    for moment, why in plan.times if received is not None else ():
+        # A day of grace: clocks and zones of the systems that write files differ.
+        connection.execute(
+            f"INSERT INTO {bad} SELECT {LINE}, '{why}' FROM {judged} ANTI JOIN {bad} USING ({LINE})"
+            f" WHERE CAST({_sql(moment)} AS TIMESTAMP) > CAST(? AS TIMESTAMP) + INTERVAL '1' DAY",
+            [received],
+        )
     good = f"{raw}_good"
     connection.execute(f"CREATE VIEW {good} AS SELECT * FROM {judged} ANTI JOIN {bad} USING ({LINE})")
     while _close_groups(connection, plan, judged, bad) or _blame_groups(connection, plan, good, bad):

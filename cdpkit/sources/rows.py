@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import ContractError
 from cdpkit.lake.dataset import SQL_TYPES
-from cdpkit.schema import CHANNELS, Table
+from cdpkit.schema import CHANNELS, MEDIA, Table
 from cdpkit.sources.expression import LINE, RECORD
 from cdpkit.sources.nodes import NODES
 from cdpkit.sources.plan import Output
@@ -100,7 +100,7 @@ def merge(connection: duckdb.DuckDBPyConnection, engine: Any, table: Table, part
     if "channel" in table:
         for part, channel, n in connection.execute(
             f"SELECT _cdp_part, channel, count(*) FROM {every} WHERE channel IS NOT NULL AND channel <> '*'"
-            f" AND NOT list_contains({list(CHANNELS)!r}, channel) GROUP BY 1, 2"
+            f" AND NOT list_contains({[*CHANNELS, *MEDIA]!r}, channel) GROUP BY 1, 2"
         ).fetchall():
             merged.unknown_channels.setdefault(part, Counter())[channel] = n
     times = [table.event_time] if table.event_time else []

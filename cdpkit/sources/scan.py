@@ -25,6 +25,8 @@ _LF, _CR, _TAB = 10, 13, 9
 #: Characters that make text read in another order than it is stored.
 _BIDI = re.compile(rb"\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 _BLANKS = re.compile(rb"[ \t]+")
+#: What UTF-8 read as Latin-1 and written again looks like: the first letter of `Ã©`, `Â°`, `â€™`.
+_TWICE = re.compile(rb"\xc3[\x82\x83]\xc2[\x80-\xbf]|\xc3\xa2\xe2\x82\xac")
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,10 @@ class Block:
         The sound records in UTF-8, ready to parse.
     multiline : bool
         Whether a field holds a line end.
+    twice : int
+        Records that look decoded twice, such as ``HÃ©lÃ¨ne``.
+    ended : bool
+        Whether the last record ends its line.
     """
 
     starts: np.ndarray
@@ -76,6 +82,8 @@ class Block:
     lines: np.ndarray
     text: bytes = b""
     multiline: bool = False
+    twice: int = 0
+    ended: bool = True
     faults: dict[int, list[str]] = field(default_factory=dict)
 
     def blame(self, positions: np.ndarray | list[int], reason: str) -> None:
@@ -110,7 +118,8 @@ def scan(data, layout: Layout, offset: int = 0, line: int = 1, window: int = 32 
     Raises
     ------
     ContractError
-        When a quote is never closed, or a field spans more lines than allowed.
+        When a quote is never closed, a field spans more lines than allowed, line ends are of two kinds,
+        or the file stops in the middle of a record.
 
     Examples
     --------
@@ -145,7 +154,9 @@ class _Cut:
     newlines: np.ndarray
     delimiters: np.ndarray
     control: np.ndarray
+    lone: np.ndarray
     stray: list[int]
+    ended: bool = True
 
 
 def _cut(chunk: np.ndarray, layout: Layout, line: int, *, final: bool) -> _Cut | None:
@@ -169,13 +180,13 @@ def _cut(chunk: np.ndarray, layout: Layout, line: int, *, final: bool) -> _Cut |
     if len(quotes):
         opens, closes, stray = _regions(chunk, quotes, delimiter)
     ends = newlines if not len(opens) else newlines[~_inside(newlines, opens, closes)]
-    size = len(chunk)
+    size, ended = len(chunk), True
     if final:
         if len(opens) > len(closes):
             at = line + int(np.searchsorted(newlines, opens[-1]))
             raise ContractError("file", [f"every quote must be closed; the one opened on line {at} never is"])
         if not len(ends) or ends[-1] != size - 1:
-            ends = np.append(ends, size)
+            ends, ended = np.append(ends, size), False
     else:
         if not len(ends):
             return None
@@ -189,9 +200,12 @@ def _cut(chunk: np.ndarray, layout: Layout, line: int, *, final: bool) -> _Cut |
     if len(opens):
         lone = lone[~_inside(lone, opens, closes)]
     odd = special[((values < 32) & (values != _LF) & (values != _CR) & (values != _TAB)) | (values == 127)]
-    control = np.concatenate([odd[odd < size], lone[lone < size]])
+    lone = lone[lone < size]
+    control = np.concatenate([odd[odd < size], lone])
     inner = newlines[newlines < size]
-    return _Cut(size, len(inner), ends, inner, delimiters, control, [s for s in stray if s < size])
+    return _Cut(
+        size, len(inner), ends, inner, delimiters, control, lone, [s for s in stray if s < size], ended
+    )
 
 
 def _inside(positions: np.ndarray, opens: np.ndarray, closes: np.ndarray) -> np.ndarray:
@@ -260,7 +274,7 @@ def _check(data, offset: int, line: int, chunk: np.ndarray, cut: _Cut, layout: L
             "file", [f"no record may span over {layout.max_newlines} lines; the one on line {at} does"]
         )
     filled = ends > starts
-    block = Block(starts[filled], ends[filled], lines[filled], multiline=bool(spans.any()))
+    block = Block(starts[filled], ends[filled], lines[filled], multiline=bool(spans.any()), ended=cut.ended)
     starts, ends = block.starts, block.ends
     block.blame(np.flatnonzero(ends - starts > layout.max_record_bytes), LONG)
     for positions, reason in ((cut.control, CONTROL), (np.array(cut.stray, np.int64), STRAY)):
@@ -270,6 +284,10 @@ def _check(data, offset: int, line: int, chunk: np.ndarray, cut: _Cut, layout: L
         fields = np.searchsorted(cut.delimiters, ends) - np.searchsorted(cut.delimiters, starts) + 1
         block.blame(np.flatnonzero(fields < layout.fields), TOO_FEW)
         block.blame(np.flatnonzero(fields > layout.fields), TOO_MANY)
+        _refuse_two_line_ends(cut, block, layout.fields)
+        if not cut.ended and len(fields) and fields[-1] < layout.fields:
+            what = f"the one on line {block.lines[-1]} stops after {fields[-1]} of {layout.fields} fields"
+            raise ContractError("file", [f"the last record must be whole; {what}: the file was cut"])
     block.starts, block.ends = starts + offset, ends + offset
     if layout.delimiter is None:
         _split_blanks(data, block, layout.fields)
@@ -278,6 +296,19 @@ def _check(data, offset: int, line: int, chunk: np.ndarray, cut: _Cut, layout: L
     if layout.encoding != "utf-8":
         block.text = block.text.decode(layout.encoding).encode()
     return block
+
+
+def _refuse_two_line_ends(cut: _Cut, block: Block, fields: int) -> None:
+    """Refuse a file where a carriage return alone ends a record: others would be read as part of it."""
+    if not len(cut.lone) or not len(block.starts):
+        return
+    for record in np.unique(_record_of(cut.lone, block.starts)):
+        start, end = block.starts[record], block.ends[record]
+        inside = cut.lone[(cut.lone >= start) & (cut.lone < end)]
+        edges = np.concatenate([[start], inside, [end]])
+        if (np.diff(np.searchsorted(cut.delimiters, edges)) == fields - 1).all() and fields > 1:
+            at = block.lines[record]
+            raise ContractError("file", [f"line ends must be of one kind; line {at} holds several records"])
 
 
 def _record_of(positions: np.ndarray, starts: np.ndarray) -> np.ndarray:
@@ -293,6 +324,9 @@ def _check_bytes(chunk: np.ndarray, block: Block, encoding: str) -> None:
         starts, ends = block.starts, block.ends
         spoken = np.unique(_record_of(np.flatnonzero(chunk >= 128), starts))
         block.blame([r for r in spoken if not _decodes(view[starts[r] : ends[r]], encoding)], BYTES)
+    if encoding == "utf-8" and (b"\xc3\x83" in view or b"\xc3\x82" in view or b"\xc3\xa2" in view):
+        twice = np.array([match.start() for match in _TWICE.finditer(view)], np.int64)
+        block.twice = len(np.unique(_record_of(twice, block.starts)))
     if encoding == "utf-8" and (b"\xe2\x80" in view or b"\xe2\x81" in view):
         found = np.array([match.start() for match in _BIDI.finditer(view)], np.int64)
         block.blame(np.unique(_record_of(found, block.starts)), CONTROL)

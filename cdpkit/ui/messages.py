@@ -20,6 +20,8 @@ Text = dict[str, str]
 def catalogue(language: str) -> dict[str, Any]:
     """Return the catalogue of one language: key to sentence, or to ``{"one": …, "other": …}``.
 
+    What all pages say lies in ``catalogues/``, what one page says beside it, in ``pages/<page>/``.
+
     Parameters
     ----------
     language : {"fr", "en"}
@@ -42,8 +44,11 @@ def catalogue(language: str) -> dict[str, Any]:
     """
     if language not in LANGUAGES:
         raise CdpkitError(f"language must be one of {', '.join(LANGUAGES)}", repr(language))
-    source = files("cdpkit.ui").joinpath(f"catalogues/{language}.json")
-    return json.loads(source.read_text(encoding="utf-8"))
+    room = files("cdpkit.ui")
+    own = [folder.joinpath(f"{language}.json") for folder in room.joinpath("pages").iterdir()]
+    sources = [room.joinpath(f"catalogues/{language}.json"), *(source for source in own if source.is_file())]
+    words = [item for source in sources for item in json.loads(source.read_text(encoding="utf-8")).items()]
+    return dict(sorted(words))
 
 
 def text(key: str, count: float | None = None, **values: object) -> Text:

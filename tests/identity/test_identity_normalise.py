@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdpkit.identity import normalise, resolve
+from cdpkit import normalise
+from cdpkit.identity import resolve
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cdpkit.errors import ContractError
@@ -50,6 +50,7 @@ def test_scan_finds_the_records_any_writer_wrote_whatever_the_window(table, quot
 
 
 @settings(max_examples=80, deadline=None)
+@example(data=b"\r")
 @given(data=st.binary(max_size=80) | st.text(st.sampled_from('ab;"\n\r'), max_size=60).map(str.encode))
 def test_scan_of_any_bytes_loses_none(data):
     """Whatever the bytes, every one but line ends belongs to exactly one record, or the file is refused."""
@@ -86,7 +87,6 @@ SET_ASIDE = {
     "lone carriage return": ("7;L\r7;01/07/2025 12:00;1,0\n", "a control character"),
     "bad byte sequence": (b"7;L\xff7;01/07/2025 12:00;1,0\n", "bytes that are not in the declared encoding"),
     "3 MB field": ("7;" + "L" * 3_000_000 + ";01/07/2025 12:00;1,0\n", "a record longer than allowed"),
-    "40 MB field": ("7;" + "L" * 40_000_000 + ";01/07/2025 12:00;1,0\n", "a record longer than allowed"),
     "total footer": ("TOTAL;;;1050,00\n", "orders.event_time is missing"),
     "no amount": ("7;L7;01/07/2025 12:00;x\n", "`total` is not a number with decimal sign `,`"),
 }

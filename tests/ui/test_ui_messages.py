@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import string
 from pathlib import Path
@@ -26,6 +27,17 @@ def _names(sentence: object) -> set[str]:
 def test_both_languages_hold_the_same_keys_in_order() -> None:
     """A key that one language lacks would break a page for half the readers."""
     assert list(catalogue("fr")) == list(catalogue("en")) == sorted(catalogue("fr"))
+
+
+def test_no_sentence_lies_in_two_files() -> None:
+    """A page's words begin with its name, so that no file hides the words of another."""
+    files = [UI / "catalogues" / "fr.json", *UI.glob("pages/*/fr.json")]
+    keys = [key for path in files for key in json.loads(path.read_text(encoding="utf-8"))]
+    assert sorted(keys) == list(catalogue("fr"))
+    for path in UI.glob("pages/*/fr.json"):
+        assert all(
+            key.startswith(f"{path.parent.name}.") for key in json.loads(path.read_text(encoding="utf-8"))
+        )
 
 
 def test_both_languages_use_the_same_placeholders() -> None:

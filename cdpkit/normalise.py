@@ -273,13 +273,13 @@ def phone_keys(column: pd.Series, country: pd.Series | None = None, default: str
     """
     if country is None or country.isna().all():
         return keys(column, lambda value: phone_key(value, default))
-    regions = country.map(_region_names(country)).fillna(default)
-    typed = pd.Series(list(zip(column, regions, strict=True)), index=column.index, dtype=object)
+    named = country.map(regions(country)).fillna(default)
+    typed = pd.Series(list(zip(column, named, strict=True)), index=column.index, dtype=object)
     typed[column.isna()] = None
     return keys(typed, lambda pair: phone_key(*pair))  # type: ignore[misc]
 
 
-def _region_names(country: pd.Series) -> dict[object, str]:
+def regions(country: pd.Series) -> dict[object, str]:
     """Return the ISO code of each country as given: a code, or a name in English or French."""
     given = {value: clean(value) for value in country.dropna().unique()}
     names: dict[str, str] = {}

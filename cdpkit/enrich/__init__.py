@@ -1,0 +1,18 @@
+"""Enrichment: facts of places, days and third parties beside first-party ones, never in their stead."""
+
+from cdpkit.enrich.feeds import Feed, lake_feed, third_party_feed
+from cdpkit.enrich.join import Enriched, areas, attributes, holidays, third_party, weather
+from cdpkit.enrich.sample import sample
+
+__all__ = [
+    "Enriched",
+    "Feed",
+    "areas",
+    "attributes",
+    "holidays",
+    "lake_feed",
+    "sample",
+    "third_party",
+    "third_party_feed",
+    "weather",
+]
