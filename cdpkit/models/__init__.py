@@ -4,13 +4,10 @@ from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
-<<<<<<< HEAD
 from cdpkit.models.carts import CartCauses
+from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
-=======
-from cdpkit.models.distributed import spark_trees
->>>>>>> main
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.ladder import Rung, climb
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons

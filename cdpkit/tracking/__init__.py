@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from cdpkit.tracking.promotion import Comparison, Promotion, compare, promote, protect, rollback
-=======
 from cdpkit.tracking.batch import score_on_spark
-from cdpkit.tracking.promotion import Comparison, Promotion, compare, promote, rollback
->>>>>>> main
+from cdpkit.tracking.promotion import Comparison, Promotion, compare, promote, protect, rollback
 from cdpkit.tracking.registry import LoadedModel, ModelVersion, champions, load, verify
 from cdpkit.tracking.runs import TrackedRun, apply_promotions, settle, start
 from cdpkit.tracking.store import Store, doctor_relocate, open_store, reap
