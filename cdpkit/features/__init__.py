@@ -36,8 +36,8 @@ from cdpkit.features.population import Population
 from cdpkit.features.rows import facts
 
 __all__ = [
-    "Age", "Built", "ChangeDetector", "Count", "Deliberation", "Distinct", "facts", "FeatureSet", "First", "Gap",
-    "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean", "Min",
+    "Age", "Built", "ChangeDetector", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap",
+    "facts", "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean", "Min",
     "monthly", "PerSession", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Signal",
     "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
 ]  # fmt: skip
