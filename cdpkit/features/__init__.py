@@ -3,6 +3,7 @@
 from cdpkit.features.build import FeatureSet, monthly
 from cdpkit.features.built import Built
 from cdpkit.features.declarations import known
+from cdpkit.features.facts import facts
 from cdpkit.features.history import INTERACTIONS, interactions
 from cdpkit.features.kinds import (
     Age,
@@ -25,5 +26,5 @@ from cdpkit.features.population import Population
 __all__ = [
     "Age", "Built", "Count", "Distinct", "FeatureSet", "First", "Gap", "Has", "INTERACTIONS", "Last",
     "Max", "Mean", "Min", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Sum",
-    "Tenure", "Trend", "interactions", "known", "monthly",
+    "Tenure", "Trend", "facts", "interactions", "known", "monthly",
 ]  # fmt: skip

@@ -248,3 +248,32 @@ _FORMULAS = {
     "scaled_ratio": _scaled_ratio, "minutes": _minutes, "days_since": _days_since,
     "years_since": _years_since, "mean_gap": _mean_gap, "sd_gap": _sd_gap, "category": _category,
 }  # fmt: skip
+
+
+def statement(
+    outputs: Sequence[Output],
+    where_is: dict[Part, tuple[str, str]],
+    joins: Sequence[exp.Join],
+    clock: Clock,
+    first_seen: dict[str, Tree],
+) -> exp.Select:
+    """Return the statement of outputs whose parts were computed elsewhere.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+    where_is : dict
+        Relation and column of each part.
+    joins : sequence of Join
+        The relations, each joined to the persons `p`.
+    clock : Clock
+    first_seen : dict
+        For each source a numeric fill depends on, when it first said anything.
+    """
+    columns = [_column(output, where_is, clock) for output in outputs]
+    keys = [col(name, "p") for name in ("key", "person_id", "as_of")]
+    joined = list(joins)
+    if first_seen:
+        times = exp.Select(expressions=[named(time, name) for name, time in first_seen.items()])
+        joined.append(join(exp.Subquery(this=times, alias=exp.TableAlias(this=exp.to_identifier(_SEEN)))))
+    return select([*keys, *columns], table(PERSONS, "p"), joined)

@@ -164,18 +164,36 @@ def _window(definition: BehaviourDefinition, date: pd.Timestamp) -> tuple[pd.Tim
     return instant(start), instant(start + pd.Timedelta(days=definition.horizon_days))
 
 
-def _snapshot(
+def outcome_records(
     engine: Engine,
-    definition: BehaviourDefinition,
     date: pd.Timestamp,
-    whom: Population,
-    consent: bool,
-    consent_at: object,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Label one date; also return which newest persons hold each as-of person's records."""
+    population: str | Population,
+    *,
+    consent: bool = True,
+    consent_at: object = None,
+) -> pd.DataFrame:
+    """Keep, for one date, the persons asked about and the records whose outcomes are theirs.
+
+    Parameters
+    ----------
+    engine : Engine
+        It then holds ``label_persons`` (``key, person_id, as_of``) and ``label_nodes`` (``person_id,
+        node_id``: every record of the newest persons that hold one of the person's records).
+    date : timestamp
+    population : str or Population
+    consent, consent_at
+        As in `FeatureSet.build`.
+
+    Returns
+    -------
+    DataFrame
+        ``person_id, newest``: which newest persons hold each as-of person's records.
+    """
     clock = clock_at(date, engine.dialect)
     allowed = permit(engine, date, also_at=consent_at) if consent else None
-    engine.materialise(_LABELLED, snapshot_persons(whom, clock, allowed).sql(dialect=engine.dialect))
+    engine.materialise(
+        _LABELLED, snapshot_persons(Population.parse(population), clock, allowed).sql(dialect=engine.dialect)
+    )
     held = alive(clock.now(), allowed.copy() if allowed is not None else None)
     same = exp.EQ(this=col("person_id", "a"), expression=col("person_id", "p"))
     newest = exp.EQ(this=col("node_id", "n"), expression=col("node_id", "a"))
@@ -196,6 +214,19 @@ def _snapshot(
     if consent:
         nodes = nodes.where(exp.In(this=col("node_id", "n"), query=exp.Subquery(this=usable(consent_at))))
     engine.materialise(_OUTCOME_NODES, nodes.sql(dialect=engine.dialect))
+    return kept
+
+
+def _snapshot(
+    engine: Engine,
+    definition: BehaviourDefinition,
+    date: pd.Timestamp,
+    whom: Population,
+    consent: bool,
+    consent_at: object,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Label one date; also return which newest persons hold each as-of person's records."""
+    kept = outcome_records(engine, date, whom, consent=consent, consent_at=consent_at)
     return engine.query(_labels(definition, date).sql(dialect=engine.dialect)).to_pandas(), kept
 
 

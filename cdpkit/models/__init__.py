@@ -1,27 +1,55 @@
 """Models: estimators on plain frames, the rules they must beat, tiers, reasons and cards."""
 
+from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
+from cdpkit.models.carts import CartCauses
+from cdpkit.models.distributed import spark_trees
+from cdpkit.models.drift import Drift
+from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.ladder import Rung, climb
+from cdpkit.models.lookalike import Lookalike
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
+from cdpkit.models.recommend import Recommender
+from cdpkit.models.resemblance import Profile
+from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
+from cdpkit.models.upsell import UpsellTiming
 
 __all__ = [
     "BASE",
     "AppetenceClassifier",
+    "CartCauses",
+    "Attribution",
     "Columns",
+    "Drift",
     "FrameError",
+    "Profile",
+    "Lookalike",
     "Reason",
+    "Recommender",
     "RuleBaseline",
+    "Rung",
     "Scorer",
     "Tiers",
+    "UpsellTiming",
     "Verdict",
+    "ablation",
     "build_card",
     "card_markdown",
+    "climb",
     "common_reasons",
+    "fairness",
     "importance",
+    "sensitive_columns",
+    "sensitive_topic",
+    "score_rows",
     "served",
+    "spark_trees",
     "top_reasons",
+    "without_sensitive",
 ]
