@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 REASONS = (
     "merged",
     "unsubscribed",
+    "source_terms",
     "no_consent",
     "no_address",
-    "source_terms",
     "address_refused",
     "same_address",
     "bounced",
