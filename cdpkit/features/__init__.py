@@ -37,7 +37,7 @@ from cdpkit.features.rows import facts
 
 __all__ = [
     "Age", "Built", "ChangeDetector", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap",
-    "facts", "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean", "Min",
-    "monthly", "PerSession", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Signal",
+    "facts", "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean",
+    "Min", "monthly", "PerSession", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Signal",
     "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
 ]  # fmt: skip
