@@ -102,7 +102,10 @@ def spark(session, frames) -> SparkEngine:
 @pytest.fixture(scope="module")
 def everything() -> FeatureSet:
     """Return every feature of the catalogue, whatever it holds today, and the other declarations."""
-    return FeatureSet("all", [*catalogue.standard().features, *OTHERS.features])
+    whole = getattr(
+        catalogue, "complete", catalogue.standard
+    )  # where the catalogue is more than the standard set
+    return FeatureSet("all", [*whole().features, *OTHERS.features])
 
 
 def assert_same(got: pd.DataFrame, expected: pd.DataFrame, features: FeatureSet) -> None:
