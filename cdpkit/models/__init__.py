@@ -6,11 +6,34 @@ from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
 from cdpkit.models.carts import CartCauses
+from cdpkit.models.churn import (
+    ChurnClassifier,
+    ContractHazard,
+    RetentionPlan,
+    ShiftedBetaGeometric,
+    contract_periods,
+    retention_plan,
+)
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.ladder import Rung, climb
+from cdpkit.models.lifetime import (
+    LEVERS,
+    BetaGeoNBD,
+    CustomerLifetimeValue,
+    GammaGamma,
+    ModifiedBetaGeoNBD,
+    ParetoNBD,
+    PastValue,
+    ValueScorer,
+    by_group,
+    cohorts,
+    opportunities,
+    served_value,
+    summary,
+)
 from cdpkit.models.lookalike import Lookalike
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
@@ -22,34 +45,53 @@ from cdpkit.models.upsell import UpsellTiming
 
 __all__ = [
     "BASE",
+    "LEVERS",
     "AppetenceClassifier",
-    "CartCauses",
     "Attribution",
+    "BetaGeoNBD",
+    "CartCauses",
+    "ChurnClassifier",
     "Columns",
+    "ContractHazard",
+    "CustomerLifetimeValue",
     "Drift",
     "FrameError",
-    "Profile",
+    "GammaGamma",
     "Lookalike",
+    "ModifiedBetaGeoNBD",
+    "ParetoNBD",
+    "PastValue",
+    "Profile",
     "Reason",
     "Recommender",
+    "RetentionPlan",
     "RuleBaseline",
     "Rung",
     "Scorer",
+    "ShiftedBetaGeometric",
     "Tiers",
     "UpsellTiming",
+    "ValueScorer",
     "Verdict",
     "ablation",
     "build_card",
+    "by_group",
     "card_markdown",
     "climb",
+    "cohorts",
     "common_reasons",
+    "contract_periods",
     "fairness",
     "importance",
+    "opportunities",
+    "retention_plan",
+    "score_rows",
     "sensitive_columns",
     "sensitive_topic",
-    "score_rows",
     "served",
+    "served_value",
     "spark_trees",
+    "summary",
     "top_reasons",
     "without_sensitive",
 ]

@@ -19,11 +19,11 @@ from cdpkit.features.calendar import Calendar
 from cdpkit.workspace import Workspace
 from cdpkit.world.best import best
 
-PERSONS = {"retail": (5000, (0, 1)), "null_effects": (3000, (0,)), "null": (1500, (0, 1, 2, 3))}
+PERSONS = {"retail": (5000, (0, 1)), "null_effects": (3000, (0,)), "null": (1500, (0, 1))}
 PROTOCOL = (
     "exports loaded and persons resolved by the product; six monthly snapshots learn, the last month judges; "
     "best: a learner of the true chance on the histories of 10 times as many persons of other seeds; for want "
-    "of processor time 5,000 persons and 2 seeds instead of 50,000 and 5, and 4 null worlds instead of 200. "
+    "of processor time 5,000 persons and 2 seeds instead of 50,000 and 5, and 2 null worlds instead of 200. "
     "`expected` measures the loss under the true chances instead of the outcomes, which removes their luck"
 )
 END, TEST = "2026-07-01", "2026-06-01"
