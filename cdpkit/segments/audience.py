@@ -208,7 +208,7 @@ def build(
         )
     engine.register("_by_hand", mastery.overridden(engine, audience.name))
     engine.materialise("_candidates", _candidates(engine, audience, as_of))
-    contact.prepare(engine, audience.channel)
+    contact.prepare(engine, audience.channel, "_candidates")
     tests = _tests(engine, audience, as_of, blocked or {})
     engine.materialise("_verdicts", _verdicts(audience, tests))
     found = engine.query("SELECT person_id, reason, decided_by FROM _verdicts ORDER BY place").to_pandas()
@@ -293,7 +293,9 @@ def _tests(
     }
     if audience.rest_days:
         tests["too_recent"] = f"c.person_id IN ({sent})"
-    apart = [people.matching_sql(engine, Rule.parse(text, audience.model), as_of) for text in audience.exclude]
+    apart = [
+        people.matching_sql(engine, Rule.parse(text, audience.model), as_of) for text in audience.exclude
+    ]
     if audience.without:
         apart.append(f"SELECT person_id FROM ({_stored(audience.without)}) AS held")
     if apart:

@@ -24,11 +24,14 @@ ADDRESSES = {"email": "email", "sms": "phone", "call": "phone", "post": "street"
 #: The engine's table that `prepare` leaves: see there.
 CONTACT = "_contact"
 
+#: The persons asked about, at a time later than any fact.
+_TODAY, _NOW = "_contact_asked", "TIMESTAMP '9999-12-31 00:00:00'"
+
 #: An e-mail address whose comparable form the engine can compute by itself.
 _PLAIN = r"^[!-~]+@[!-~]+$"
 
 
-def prepare(engine: Engine, channel: str) -> None:
+def prepare(engine: Engine, channel: str, persons: str = "") -> None:
     """Make the engine's table ``_contact``: a row a person of today, for one channel.
 
     Parameters
@@ -37,6 +40,9 @@ def prepare(engine: Engine, channel: str) -> None:
         Sees ``membership, nodes, consents, source_bases, messages, golden``.
     channel : str
         A key of `ADDRESSES`.
+    persons : str, optional
+        A table of ``person_id``: only these persons and whoever ever refused the channel have a row.
+        Default: everybody.
 
     Notes
     -----
@@ -53,22 +59,30 @@ def prepare(engine: Engine, channel: str) -> None:
         raise CdpkitError(
             "`channel` must be one an audience can leave by", channel, f"One of {', '.join(ADDRESSES)}"
         )
+    said = f"purpose = 'activation' AND channel IN ('{channel}', '*')"
+    asked = f"""SELECT person_id FROM {persons}
+                UNION SELECT person_id FROM consents JOIN membership USING (node_id)
+                WHERE known_to IS NULL AND status = 'denied' AND {said}"""
+    everybody = "SELECT DISTINCT person_id FROM membership WHERE known_to IS NULL"
+    engine.materialise(
+        _TODAY, f"SELECT person_id, {_NOW} AS as_of FROM ({asked if persons else everybody}) AS a"
+    )
     _compare_addresses(engine, ADDRESSES[channel])
-    granted = consent.persons_sql("activation", channel=channel).sql(dialect="duckdb")
+    permitted = consent.rows_sql("activation", _TODAY, channel).sql(dialect="duckdb")
     engine.materialise(
         CONTACT,
         f"""
         WITH today AS (
-          SELECT node_id, person_id FROM membership WHERE known_to IS NULL
+          SELECT node_id, person_id FROM membership
+          WHERE known_to IS NULL AND person_id IN (SELECT person_id FROM {_TODAY})
         ), reactions AS (
           SELECT person_id, max(greatest(unsubscribed_at, complained_at)) AS left_at,
                  arg_max(bounced_at IS NOT NULL, event_time) AS bounced
           FROM messages JOIN today USING (node_id) WHERE channel = '{channel}' GROUP BY person_id
         ), spoken AS (
           SELECT person_id, max(event_time) FILTER (status = 'granted') AS granted_at
-          FROM consents JOIN today USING (node_id)
-          WHERE purpose = 'activation' AND channel IN ('{channel}', '*') GROUP BY person_id
-        ), allowed AS ({granted})
+          FROM consents JOIN today USING (node_id) WHERE {said} GROUP BY person_id
+        ), allowed AS (SELECT DISTINCT person_id FROM today JOIN ({permitted}) AS p USING (node_id))
         SELECT p.person_id, d.address, d.source AS address_source,
                g.person_id IS NOT NULL AS granted,
                s.person_id IS NOT NULL AND g.person_id IS NULL AS refused,
@@ -106,7 +120,7 @@ def reach(engine: Engine, persons: str, channels: tuple[str, ...] = tuple(ADDRES
     engine.materialise("_audience", f"SELECT DISTINCT person_id FROM {asked} AS asked")
     rows, found = [], []
     for channel in channels:
-        prepare(engine, channel)
+        prepare(engine, channel, "_audience")
         engine.materialise(
             f"_reached_{channel}",
             f"""SELECT person_id, address IS NOT NULL AS has_address, granted AND NOT unsubscribed AS agreed,
@@ -129,7 +143,8 @@ def reach(engine: Engine, persons: str, channels: tuple[str, ...] = tuple(ADDRES
 
 def _compare_addresses(engine: Engine, attribute: str) -> None:
     """Keep each person's address in the form in which two spellings of it are equal."""
-    rows = f"SELECT person_id, value, source FROM golden WHERE attribute = '{attribute}'"
+    theirs = f"person_id IN (SELECT person_id FROM {_TODAY})"
+    rows = f"SELECT person_id, value, source FROM golden WHERE attribute = '{attribute}' AND {theirs}"
     if attribute == "street":
         # A street is an address only with its town.
         rows = f"""SELECT s.person_id, concat(s.value, ' ', p.value) AS value, s.source FROM ({rows}) AS s
