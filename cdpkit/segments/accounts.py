@@ -80,9 +80,9 @@ def roll_up(engine: Engine, members: pd.DataFrame, as_of: object, days: int = 36
     Returns
     -------
     DataFrame
-        ``account_id, currency, n_persons, n_buyers, n_orders, amount_minor, n_visits, n_quotes,
-        last_order``, a row an account and currency in which it paid; visits and quotes are the account's,
-        repeated. Accounts that bought nothing have no currency.
+        ``account_id, currency, n_persons, n_buyers, n_orders, amount_minor, n_visit_days, n_quotes,
+        last_order``, a row an account and currency in which it paid; visit days and quotes are the account's,
+        repeated; a visit day is one person's. Accounts that bought nothing have no currency.
     """
     t = literal(as_of)
     window = f"event_time < {t} AND known_at < {t} AND event_time >= {t} - INTERVAL {int(days)} DAY"
@@ -95,12 +95,12 @@ def roll_up(engine: Engine, members: pd.DataFrame, as_of: object, days: int = 36
                  sum(amount_minor)::BIGINT AS amount_minor, max(event_time) AS last_order
           FROM orders JOIN mine USING (node_id)
           WHERE {window} AND (cancelled_at IS NULL OR cancelled_at >= {t}) GROUP BY account_id, currency
-        ), seen AS (SELECT account_id, count(*) AS n_visits FROM (
-          SELECT DISTINCT account_id, node_id, coalesce(session_id, event_id) FROM events JOIN mine USING (node_id) WHERE {window}
+        ), seen AS (SELECT account_id, count(*) AS n_visit_days FROM (
+          SELECT DISTINCT account_id, person_id, event_time::DATE FROM events JOIN mine USING (node_id) WHERE {window}
         ) AS visits GROUP BY account_id),
         asked AS (SELECT account_id, count(*) AS n_quotes FROM quotes JOIN mine USING (node_id) WHERE {window} GROUP BY account_id)
         SELECT account_id, currency, n_persons, coalesce(n_buyers, 0) AS n_buyers, coalesce(n_orders, 0) AS n_orders,
-               coalesce(amount_minor, 0) AS amount_minor, coalesce(n_visits, 0) AS n_visits,
+               coalesce(amount_minor, 0) AS amount_minor, coalesce(n_visit_days, 0) AS n_visit_days,
                coalesce(n_quotes, 0) AS n_quotes, last_order
         FROM size LEFT JOIN paid USING (account_id) LEFT JOIN seen USING (account_id) LEFT JOIN asked USING (account_id)
         ORDER BY account_id, currency"""

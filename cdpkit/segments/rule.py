@@ -26,6 +26,8 @@ COMPARES: dict[str, Any] = {
     "=": exp.EQ, "<>": exp.NEQ, ">": exp.GT, ">=": exp.GTE, "<": exp.LT, "<=": exp.LTE,
 }  # fmt: skip
 _MIRROR = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "=": "=", "<>": "<>"}
+#: Contraries that have words of their own.
+_CONTRARY = {"in": "not in", "not in": "in", "missing": "present", "present": "missing"}
 _ORDERED = (">", ">=", "<", "<=", "between")
 OPERATORS = (*COMPARES, "between", "in", "not in", "missing", "present")
 
@@ -240,9 +242,12 @@ def _leaves(node: Node) -> Iterator[Leaf]:
 
 
 def _flat(node: Node) -> Node:
-    """Join groups of the same kind, so that one condition has one tree."""
+    """Give one condition one tree: groups of a kind joined, contraries in their own words."""
     if isinstance(node, Negation):
-        return Negation(_flat(node.part))
+        part = _flat(node.part)
+        if isinstance(part, Leaf) and part.operator in _CONTRARY:
+            return Leaf(part.field, _CONTRARY[part.operator], part.values)
+        return Negation(part)
     if isinstance(node, Leaf):
         return node
     parts: list[Node] = []
@@ -260,9 +265,6 @@ def _read(node: exp.Expression, faults: list[str]) -> Node | None:
         return Group("and" if isinstance(node, exp.And) else "or", kept) if kept else None
     if isinstance(node, exp.Not):
         part = _read(node.this, faults)
-        opposite = {"in": "not in", "missing": "present"}
-        if isinstance(part, Leaf) and part.operator in opposite and not isinstance(node.this, exp.Paren):
-            return Leaf(part.field, opposite[part.operator], part.values)
         return None if part is None else Negation(part)
     if isinstance(node, exp.Column) and not node.table:
         return Leaf(node.name, "=", (True,))
