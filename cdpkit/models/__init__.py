@@ -3,6 +3,7 @@
 from cdpkit.models.appetence import BASE, AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
+from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.scorer import Scorer
@@ -11,6 +12,7 @@ from cdpkit.models.tiers import Tiers
 __all__ = [
     "BASE",
     "AppetenceClassifier",
+    "BehaviourClusters",
     "Columns",
     "FrameError",
     "Reason",

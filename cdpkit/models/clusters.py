@@ -50,7 +50,8 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
     n_clusters_ : int
         1 means that no cluster is claimed.
     choice_ : DataFrame
-        ``k, stability, gap_z, smallest_share, kept``: the granularity curve, a row a number of clusters.
+        ``k, explained, stability, gap_z, smallest_share, kept``: the granularity curve, a row a number of
+        clusters; ``explained`` is the share of the spread that telling the clusters apart takes away.
     cluster_centers_ : ndarray of shape (n_clusters_, n_features)
         In standardised units.
     labels_ : ndarray of shape (n_rows,)
@@ -196,8 +197,9 @@ class BehaviourClusters(ClusterMixin, BaseEstimator):
             stable = float(np.mean([adjusted_rand_score(base.labels_, labels) for labels in again]))
             smallest = float(np.bincount(base.labels_, minlength=k).min() / len(Z))
             kept = stable >= self.stability and gap >= self.z and smallest >= self.min_share
-            rows.append((k, stable, float(gap), smallest, kept))
-        return pd.DataFrame(rows, columns=["k", "stability", "gap_z", "smallest_share", "kept"])
+            explained = 1 - base.inertia_ / float(((Z - Z.mean(axis=0)) ** 2).sum())
+            rows.append((k, explained, stable, float(gap), smallest, kept))
+        return pd.DataFrame(rows, columns=["k", "explained", "stability", "gap_z", "smallest_share", "kept"])
 
 
 def _means(Z: Array, k: int, seed: int, n_init: int = 3) -> KMeans:

@@ -31,6 +31,9 @@ def test_planted_clusters_are_found(k: int) -> None:
     X, truth = planted(k, seed=k)
     model = BehaviourClusters().fit(X)
     assert abs(model.n_clusters_ - k) <= 1
+    assert model.choice_["explained"].is_monotonic_increasing and model.choice_["k"].tolist() == list(
+        range(2, 9)
+    )
     assert adjusted_rand_score(truth, model.labels_) >= 0.9 and model.stability_ >= 0.9
 
 

@@ -8,11 +8,14 @@ import pytest
 
 from cdpkit.engine import DuckDBEngine
 from cdpkit.errors import FaultsError, NotEnoughDataError
+from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.segments import Selection, reach
 from cdpkit.segments.accounts import account_audience, accounts, roll_up
 from cdpkit.segments.audit import contact_audit, funnel, pyramid, viewed_again
 from cdpkit.segments.inactive import InactivityDefinition, curve, inactive_sql, suggest
 from cdpkit.segments.journey import STAGES, JourneyDefinition, returns_sql, stages, transitions
+from cdpkit.segments.fields import vocabulary
+from cdpkit.segments.personas import portraits
 from cdpkit.segments.rfm import RfmCuts, groups, measure, summary
 
 T = pd.Timestamp("2026-06-01").as_unit("us")
@@ -235,3 +238,23 @@ def test_who_viewed_one_product_more_than_twice() -> None:
     )
     found = viewed_again(world(events=events), T)
     assert found[["person_id", "product_id", "n_views"]].values.tolist() == [["p0", "kettle", 3]]
+
+
+@pytest.mark.req("SEG-03")
+def test_segments_by_rule_by_rfm_and_by_cluster_have_sizes_names_and_a_stability() -> None:
+    """Clusters of planted behaviour are sized, stable and named by what was planted, in both languages."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 4))
+    X[:200, [0, 3]] += 6
+    X[200:400, [1, 3]] -= 6
+    names = ["browsing__n_sessions__90d", "rfm__n_orders__365d", "profile__age", "reactivity__n_clicks__90d"]
+    model = BehaviourClusters(k_max=5, n_boot=5, n_reference=5).fit(X)
+    told = portraits(model.differences(X, names), vocabulary()).set_index("cluster")
+    assert model.n_clusters_ == 3 and model.stability_ >= 0.9
+    assert told["n"].sum() == 600 and np.isclose(told["share"].sum(), 1)
+    visitors, quiet = told.loc[model.labels_[0]], told.loc[model.labels_[200]]
+    assert (
+        "plus : visites en 90 jours" in visitors["traits_fr"]
+        and "less: orders in 365 days" in quiet["traits_en"]
+    )
+    assert told["name_fr"].is_unique and "âge" not in " ".join(told["traits_fr"])

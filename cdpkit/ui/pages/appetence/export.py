@@ -23,6 +23,12 @@ _KNOWN = (
     "control",
     "capped",
     "suspended",
+    "left_out",
+    "source_terms",
+    "not_eligible",
+    "already_bought",
+    "excluded",
+    "too_recent",
 )
 
 
