@@ -45,15 +45,19 @@ def accounts(engine: Engine, as_of: object, kind: str = "household") -> pd.DataF
     t = literal(as_of)
     if kind == "company":
         return engine.query(
-            f"""WITH {member_sql(as_of)} SELECT arg_max(company_id, (event_time, company_id)) AS account_id, person_id
+            f"""WITH {member_sql(as_of)} SELECT arg_max(company_id, (event_time, company_id)) AS
+              account_id, person_id
                 FROM positions JOIN member USING (node_id)
                 WHERE event_time < {t} AND known_at < {t} GROUP BY person_id ORDER BY account_id, person_id"""
         ).to_pandas()
     held = engine.query(
-        f"""WITH {member_sql(as_of)} SELECT person_id, max(value) FILTER (attribute = 'last_name') AS last_name,
-                   max(value) FILTER (attribute = 'street') AS street, max(value) FILTER (attribute = 'postcode') AS postcode
+        f"""WITH {member_sql(as_of)} SELECT person_id, max(value) FILTER (attribute = 'last_name') AS
+          last_name,
+                   max(value) FILTER (attribute = 'street') AS street, max(value) FILTER (attribute =
+                     'postcode') AS postcode
             FROM golden WHERE known_at < {t} AND person_id IN (SELECT person_id FROM member)
-            GROUP BY person_id HAVING count(DISTINCT attribute) FILTER (attribute IN ('last_name', 'street', 'postcode')) = 3
+            GROUP BY person_id HAVING count(DISTINCT attribute) FILTER (attribute IN ('last_name',
+              'street', 'postcode')) = 3
             ORDER BY person_id"""
     ).to_pandas()
     keys = [
@@ -88,21 +92,27 @@ def roll_up(engine: Engine, members: pd.DataFrame, as_of: object, days: int = 36
     window = f"event_time < {t} AND known_at < {t} AND event_time >= {t} - INTERVAL {int(days)} DAY"
     engine.register("_accounts", members[["account_id", "person_id"]].astype("str"))
     return engine.query(
-        f"""WITH {member_sql(as_of)}, mine AS (SELECT account_id, person_id, node_id FROM _accounts JOIN member USING (person_id)),
-        size AS (SELECT account_id, count(DISTINCT person_id) AS n_persons FROM _accounts GROUP BY account_id),
+        f"""WITH {member_sql(as_of)}, mine AS (SELECT account_id, person_id, node_id FROM _accounts JOIN
+          member USING (person_id)),
+        size AS (SELECT account_id, count(DISTINCT person_id) AS n_persons FROM _accounts GROUP BY
+          account_id),
         paid AS (
           SELECT account_id, currency, count(DISTINCT person_id) AS n_buyers, count(*) AS n_orders,
                  sum(amount_minor)::BIGINT AS amount_minor, max(event_time) AS last_order
           FROM orders JOIN mine USING (node_id)
           WHERE {window} AND (cancelled_at IS NULL OR cancelled_at >= {t}) GROUP BY account_id, currency
         ), seen AS (SELECT account_id, count(*) AS n_visit_days FROM (
-          SELECT DISTINCT account_id, person_id, event_time::DATE FROM events JOIN mine USING (node_id) WHERE {window}
+          SELECT DISTINCT account_id, person_id, event_time::DATE FROM events JOIN mine USING (node_id)
+            WHERE {window}
         ) AS visits GROUP BY account_id),
-        asked AS (SELECT account_id, count(*) AS n_quotes FROM quotes JOIN mine USING (node_id) WHERE {window} GROUP BY account_id)
-        SELECT account_id, currency, n_persons, coalesce(n_buyers, 0) AS n_buyers, coalesce(n_orders, 0) AS n_orders,
+        asked AS (SELECT account_id, count(*) AS n_quotes FROM quotes JOIN mine USING (node_id) WHERE
+          {window} GROUP BY account_id)
+        SELECT account_id, currency, n_persons, coalesce(n_buyers, 0) AS n_buyers, coalesce(n_orders, 0)
+          AS n_orders,
                coalesce(amount_minor, 0) AS amount_minor, coalesce(n_visit_days, 0) AS n_visit_days,
                coalesce(n_quotes, 0) AS n_quotes, last_order
-        FROM size LEFT JOIN paid USING (account_id) LEFT JOIN seen USING (account_id) LEFT JOIN asked USING (account_id)
+        FROM size LEFT JOIN paid USING (account_id) LEFT JOIN seen USING (account_id) LEFT JOIN asked
+          USING (account_id)
         ORDER BY account_id, currency"""
     ).to_pandas()
 

@@ -251,7 +251,8 @@ def _candidates(engine: Engine, audience: Audience, as_of: pd.Timestamp) -> str:
       UNION ALL SELECT person_id, TRUE FROM _by_hand
       WHERE include AND person_id NOT IN (SELECT person_id FROM chosen)
     )
-    SELECT e.person_id, CASE WHEN e.by_hand THEN 'override' ELSE coalesce(s.decided_by, 'rule') END AS decided_by,
+    SELECT e.person_id, CASE WHEN e.by_hand THEN 'override' ELSE coalesce(s.decided_by, 'rule') END AS
+      decided_by,
            row_number() OVER (ORDER BY s.score DESC NULLS LAST, e.person_id) AS place
     FROM every AS e LEFT JOIN scored AS s ON s.person_id = e.person_id
     """
@@ -272,6 +273,7 @@ def _tests(
               FROM _candidates AS c JOIN {contact.CONTACT} AS f USING (person_id) WHERE {open_to}
             ) AS turns WHERE turn > 1""",
     )
+    refusing = f"SELECT address FROM {contact.CONTACT} WHERE refused AND address IS NOT NULL"
     barred = ", ".join(map(_text, audience.barred_sources)) or "NULL"
     t = people.literal(as_of)
     bought = f"""SELECT person_id FROM orders JOIN membership USING (node_id) WHERE known_to IS NULL
@@ -284,7 +286,7 @@ def _tests(
         "unsubscribed": "f.unsubscribed",
         "no_consent": "NOT f.granted",
         "no_address": "f.address IS NULL",
-        "address_refused": f"f.address IN (SELECT address FROM {contact.CONTACT} WHERE refused AND address IS NOT NULL)",
+        "address_refused": f"f.address IN ({refusing})",
         "same_address": "c.person_id IN (SELECT person_id FROM _twice)",
         "bounced": "f.bounced",
         "source_terms": f"f.address_source IN ({barred})",

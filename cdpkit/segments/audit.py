@@ -1,8 +1,9 @@
-"""Where contacts are lost: from tracked to activated, from collected to personalised, from view to payment."""
+"""Where contacts are lost: tracked to activated, collected to personalised, view to payment."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -31,20 +32,21 @@ AUDIT = {
 
 #: Stages of the path to an order: event, words, and the next action for those who stop there.
 FUNNEL = {
-    "view": ("Product Viewed", "consultation", "view", "montrer de nouveau la fiche vue", "show the product again"),
-    "cart": ("Product Added", "panier", "cart", "relancer le panier abandonné", "remind of the abandoned cart"),
-    "payment": ("Checkout Started", "paiement", "payment", "lever le frein au paiement", "remove what hinders payment"),
-    "order": ("Order Completed", "commande", "order", "remercier et proposer la suite", "thank and propose what follows"),
+    "view": ("Product Viewed", "consultation", "view", "remontrer la fiche", "show it again"),
+    "cart": ("Product Added", "panier", "cart", "relancer le panier", "remind of the cart"),
+    "payment": ("Checkout Started", "paiement", "payment", "faciliter le paiement", "ease the payment"),
+    "order": ("Order Completed", "commande", "order", "remercier, proposer la suite", "thank, propose more"),
 }  # fmt: skip
 
 
 def contact_audit(engine: Engine, as_of: object, *, channel: str = "email", days: int = 365) -> pd.DataFrame:
-    """Test the contacts: are they tracked, resolved, segmented, reachable, activated?
+    """Test the contacts: tracked, resolved, segmented, reachable, activated.
 
     Parameters
     ----------
     engine : Engine
-        Sees facts, ``membership, golden, scores, audiences, activation_log`` and what `contact.prepare` reads.
+        Sees facts, ``membership, golden, scores, audiences, activation_log`` and what
+        `contact.prepare` reads.
     as_of : timestamp-like
     channel : str
         Channel by which they would be reached.
@@ -60,7 +62,8 @@ def contact_audit(engine: Engine, as_of: object, *, channel: str = "email", days
     t = literal(as_of)
     since = f"event_time < {t} AND event_time >= {t} - INTERVAL {int(days)} DAY"
     contact.prepare(engine, channel)
-    then = f"SELECT node_id, person_id FROM membership WHERE known_from < {t} AND (known_to IS NULL OR known_to >= {t})"
+    known = f"known_from < {t} AND (known_to IS NULL OR known_to >= {t})"
+    then = f"SELECT node_id, person_id FROM membership WHERE {known}"
     facts = " UNION ".join(
         f"SELECT node_id FROM {table} WHERE {since}" for table in ("events", "orders", "contacts")
     )
@@ -84,10 +87,11 @@ def contact_audit(engine: Engine, as_of: object, *, channel: str = "email", days
         for i, test in enumerate(nested)
     ]
     found = engine.query(
-        f"SELECT {', '.join(counts)} FROM (SELECT person_id, {flags} FROM ({everybody_sql(as_of)}) AS p) AS judged"
+        f"""SELECT {", ".join(counts)}
+            FROM (SELECT person_id, {flags} FROM ({everybody_sql(as_of)}) AS p) AS judged"""
     ).to_pandas().iloc[0]  # fmt: skip
     n = [int(found[f"n{i}"]) for i in range(len(steps))]
-    lost = [0, *(before - after for before, after in zip(n, n[1:], strict=False))]
+    lost = [0, *(before - after for before, after in pairwise(n))]
     rows = [
         (
             step,
@@ -132,10 +136,15 @@ def pyramid(engine: Engine, as_of: object, *, days: int = 365) -> pd.DataFrame:
           SELECT person_id, person_id IN (SELECT person_id FROM member WHERE node_id IN ({facts})) AS may,
                  person_id IN (SELECT person_id FROM scores WHERE as_of <= {t}) AS scored
           FROM ({everybody_sql(as_of)}) AS everybody)
-        SELECT count(*) AS collect, count(*) FILTER (may) AS segment, count(*) FILTER (may AND scored) AS personalise
+        SELECT count(*) AS collect, count(*) FILTER (may) AS segment, count(*) FILTER (may AND scored)
+          AS personalise
         FROM judged"""
     ).to_pandas().iloc[0]  # fmt: skip
-    words = {"collect": ("collecter", "collect"), "segment": ("segmenter", "segment"), "personalise": ("personnaliser", "personalise")}  # fmt: skip
+    words = {
+        "collect": ("collecter", "collect"),
+        "segment": ("segmenter", "segment"),
+        "personalise": ("personnaliser", "personalise"),
+    }
     n = [int(found[stage]) for stage in words]
     only = [n[0] - n[1], n[1] - n[2], n[2]]
     base = max(n[0], 1)
@@ -220,9 +229,11 @@ def viewed_again(engine: Engine, as_of: object, *, more_than: int = 2, days: int
     """
     t = literal(as_of)
     return engine.query(
-        f"""WITH {member_sql(as_of)} SELECT person_id, product_id, count(*) AS n_views, max(event_time) AS last_view
+        f"""WITH {member_sql(as_of)} SELECT person_id, product_id, count(*) AS n_views, max(event_time)
+          AS last_view
         FROM events JOIN member USING (node_id)
         WHERE event_type = 'Product Viewed' AND product_id IS NOT NULL
           AND event_time < {t} AND known_at < {t} AND event_time >= {t} - INTERVAL {int(days)} DAY
-        GROUP BY person_id, product_id HAVING count(*) > {int(more_than)} ORDER BY n_views DESC, person_id, product_id"""
+        GROUP BY person_id, product_id HAVING count(*) > {int(more_than)} ORDER BY n_views DESC,
+          person_id, product_id"""
     ).to_pandas()

@@ -128,7 +128,8 @@ def reach(engine: Engine, persons: str, channels: tuple[str, ...] = tuple(ADDRES
                 FROM _audience JOIN {CONTACT} USING (person_id)""",
         )
         counted = f"""SELECT '{channel}' AS channel, (SELECT count(*) FROM _audience) AS n,
-                             count(*) FILTER (has_address) AS with_address, count(*) FILTER (agreed) AS consented,
+                             count(*) FILTER (has_address) AS with_address, count(*) FILTER (agreed) AS
+                               consented,
                              count(*) FILTER (reachable) AS reachable FROM _reached_{channel}"""
         rows.append(engine.query(counted).to_pandas())
         found.append(f"SELECT * FROM _reached_{channel}")
@@ -158,7 +159,8 @@ def _compare_addresses(engine: Engine, attribute: str) -> None:
     local, domain = f"split_part({lowered}, '@', 1)", f"split_part({lowered}, '@', 2)"
     google = f"""CASE WHEN {plain} THEN CASE
         WHEN NOT regexp_matches({lowered}, '^[^@]+@[^@.]+(\\.[^@.]+)+$') THEN NULL
-        WHEN {domain} IN ('gmail.com', 'googlemail.com') THEN sha256(concat(replace({local}, '.', ''), '@', {domain}))
+        WHEN {domain} IN ('gmail.com', 'googlemail.com') THEN sha256(concat(replace({local}, '.', ''),
+          '@', {domain}))
         ELSE sha256({lowered}) END ELSE _odd.key END"""
     engine.materialise(
         "_addresses",

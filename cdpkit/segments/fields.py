@@ -125,7 +125,8 @@ def vocabulary(model: str | None = None) -> Mapping[str, Field]:
         # A flag of the feature table is 0 or 1: a rule compares yes and no.
         value = f"{output.name} > 0" if kind == "flag" else output.name
         known[output.name] = Field(
-            output.name, kind, output.fr, output.en, "feature", value, (output.name,), unit=output.unit, values=words
+            output.name, kind, output.fr, output.en, "feature", value, (output.name,),
+            unit=output.unit, values=words,
         )  # fmt: skip
     if model is not None:
         for name, (fr, en, unit) in _SCORE_WORDS.items():

@@ -114,7 +114,8 @@ def last_acts_sql(as_of: object) -> str:
              count(*) FILTER (act = 'purchase' AND acted_at >= {t} - INTERVAL 365 DAY) AS n_orders_365
       FROM acts GROUP BY person_id
     ), known AS (
-      SELECT person_id, min(n.known_at) AS known_from FROM member JOIN nodes AS n USING (node_id) GROUP BY person_id
+      SELECT person_id, min(n.known_at) AS known_from FROM member JOIN nodes AS n USING (node_id) GROUP
+        BY person_id
     )
     SELECT known.person_id, known_from, last_purchase, last_visit, last_response,
            coalesce(n_orders, 0) AS n_orders, coalesce(n_orders_365, 0) AS n_orders_365
@@ -180,7 +181,8 @@ def suggest(engine: Engine, as_of: object, share: float = 0.9) -> int:
     """
     gaps = engine.query(
         f"""SELECT count(gap) AS n, quantile_cont(gap, {float(share)}) AS days FROM (
-              SELECT date_diff('hour', lag(acted_at) OVER (PARTITION BY person_id ORDER BY acted_at), acted_at) / 24.0 AS gap
+              SELECT date_diff('hour', lag(acted_at) OVER (PARTITION BY person_id ORDER BY acted_at),
+                acted_at) / 24.0 AS gap
               FROM ({acts_sql(as_of)}) AS every WHERE act = 'purchase') AS gaps"""
     ).to_pandas().iloc[0]  # fmt: skip
     if gaps["n"] < 30:

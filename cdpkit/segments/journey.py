@@ -102,7 +102,8 @@ def returns_sql(definition: JourneyDefinition, as_of: object) -> str:
     return f"""
     SELECT person_id, acted_at AS returned_at, silent_days FROM (
       SELECT person_id, acted_at,
-             date_diff('hour', lag(acted_at) OVER (PARTITION BY person_id ORDER BY acted_at), acted_at) / 24.0 AS silent_days
+             date_diff('hour', lag(acted_at) OVER (PARTITION BY person_id ORDER BY acted_at), acted_at)
+               / 24.0 AS silent_days
       FROM ({acts_sql(as_of)}) AS every) AS acts
     WHERE silent_days >= {int(definition.silence)}
     """

@@ -1,4 +1,4 @@
-"""The marketer stays master: thresholds edited and persons put in or left out, by decisions that stay in the log.
+"""The marketer stays master: thresholds edited, persons put in or left out, all of it logged.
 
 Decisions wait in the inbox (`cdpkit.decisions`), the next run takes them into the lake, and from then on
 they win over what the machine would do. What protects a person is not the marketer's to lift: consent,
@@ -138,8 +138,11 @@ def overridden(engine: Engine, audience: str) -> pd.DataFrame:
         if isinstance(content.get("person_id"), str) and isinstance(content.get("include"), bool):
             chosen[content["person_id"]] = content["include"]
     return pd.DataFrame(
-        {"person_id": pd.Series(list(chosen), dtype="str"), "include": pd.Series(list(chosen.values()), dtype="bool")}
-    )  # fmt: skip
+        {
+            "person_id": pd.Series(list(chosen), dtype="str"),
+            "include": pd.Series(list(chosen.values()), dtype="bool"),
+        }
+    )
 
 
 def _said(engine: Engine, kind: str, subject: str) -> list[Any]:

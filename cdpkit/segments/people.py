@@ -139,10 +139,8 @@ def fields_sql(
         columns += [f'{alias}."{f.name}"' for f in mine]
     for number, field in enumerate(by_origin["fact"]):
         query = field.value.replace(":as_of", t)
-        allowed = "SELECT person_id FROM member"
-        joins.append(
-            f"LEFT JOIN (SELECT * FROM ({query}) AS held WHERE person_id IN ({allowed})) AS q{number} ON q{number}.person_id = p.person_id"
-        )
+        rows = f"SELECT * FROM ({query}) AS held WHERE person_id IN (SELECT person_id FROM member)"
+        joins.append(f"LEFT JOIN ({rows}) AS q{number} ON q{number}.person_id = p.person_id")
         columns.append(f'q{number}.value AS "{field.name}"')
     base = everybody_sql(as_of)
     if scored_by is not None:

@@ -44,8 +44,8 @@ def portraits(
     Examples
     --------
     >>> from cdpkit.segments.fields import vocabulary
-    >>> told = pd.DataFrame({"cluster": 0, "n": 40, "share": 0.4, "feature": ["profile__age"], "effect": [1.2],
-    ...                      "median_in": [60.0], "median_out": [35.0]})
+    >>> told = pd.DataFrame({"cluster": 0, "n": 40, "share": 0.4, "feature": ["profile__age"],
+    ...                      "effect": [1.2], "median_in": [60.0], "median_out": [35.0]})
     >>> portraits(told, vocabulary())["name_fr"].tolist()
     ['plus : âge déclaré']
     """
@@ -60,7 +60,13 @@ def portraits(
     frame = pd.DataFrame(rows, columns=columns)
     for column in ("name_fr", "name_en"):
         twice = frame[column].duplicated(keep=False)
-        frame.loc[twice, column] += [f" ({number + 1})" for number in frame.loc[twice, "cluster"]]
+        frame[column] = pd.Series(
+            [
+                f"{name} ({number + 1})" if again else name
+                for name, number, again in zip(frame[column], frame["cluster"], twice, strict=True)
+            ],
+            dtype="str",
+        )
     return frame.sort_values("n", ascending=False, ignore_index=True)
 
 

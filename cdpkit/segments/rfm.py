@@ -83,7 +83,8 @@ def measure(engine: Engine, as_of: object, days: int = 365) -> pd.DataFrame:
     return engine.query(
         f"""WITH {member_sql(as_of)}
         SELECT person_id, date_diff('hour', max(event_time), {t}) / 24.0 AS recency, count(*) AS frequency,
-               sum(amount_minor - CASE WHEN returned_at < {t} THEN coalesce(returned_minor, 0) ELSE 0 END)::DOUBLE AS monetary
+               sum(amount_minor - CASE WHEN returned_at < {t} THEN coalesce(returned_minor, 0) ELSE 0
+                 END)::DOUBLE AS monetary
         FROM orders JOIN member USING (node_id)
         WHERE event_time < {t} AND known_at < {t} AND event_time >= {t} - INTERVAL {int(days)} DAY
           AND (cancelled_at IS NULL OR cancelled_at >= {t})

@@ -186,7 +186,7 @@ class Rule:
         """The rule in one spelling of SQL."""
         return self.expression().sql(dialect="duckdb")
 
-    def expression(self) -> exp.Expression:
+    def expression(self) -> exp.Expr:
         """Return the condition over columns named as the fields."""
         return expression(self.tree)
 
@@ -200,7 +200,7 @@ class Rule:
         return Rule(Negation(self.tree), self.model)
 
 
-def expression(node: Node) -> exp.Expression:
+def expression(node: Node) -> exp.Expr:
     """Rebuild a tree as SQL over columns named as the fields."""
     if isinstance(node, Negation):
         return exp.Not(this=_wrapped(node.part))
@@ -219,14 +219,14 @@ def expression(node: Node) -> exp.Expression:
     return exp.Not(this=unknown) if node.operator == "present" else unknown
 
 
-def _wrapped(node: Node, joint: str = "") -> exp.Expression:
+def _wrapped(node: Node, joint: str = "") -> exp.Expr:
     """Return a part in brackets, unless it is a leaf or needs none."""
     built = expression(node)
     bare = isinstance(node, Leaf) or (joint and isinstance(node, Negation))
     return built if bare else exp.Paren(this=built)
 
 
-def _literal(value: Value) -> exp.Expression:
+def _literal(value: Value) -> exp.Expr:
     if isinstance(value, bool):
         return exp.Boolean(this=value)
     if isinstance(value, Decimal):
@@ -256,7 +256,7 @@ def _flat(node: Node) -> Node:
     return parts[0] if len(parts) == 1 else Group(node.joint, tuple(parts))
 
 
-def _read(node: exp.Expression, faults: list[str]) -> Node | None:
+def _read(node: exp.Expr, faults: list[str]) -> Node | None:
     """Turn a parsed condition into our tree; say what is no condition, and go on."""
     node = node.unnest()
     if isinstance(node, exp.And | exp.Or):
@@ -271,10 +271,10 @@ def _read(node: exp.Expression, faults: list[str]) -> Node | None:
     return _read_leaf(node, faults)
 
 
-def _read_leaf(node: exp.Expression, faults: list[str]) -> Leaf | None:
+def _read_leaf(node: exp.Expr, faults: list[str]) -> Leaf | None:
     """Read one comparison."""
     operator = next((name for name, kind in COMPARES.items() if type(node) is kind), None)
-    left, values = node.this if isinstance(node.this, exp.Expression) else None, []
+    left, values = node.this if isinstance(node.this, exp.Expr) else None, []
     if operator is not None:
         right = node.expression
         if not isinstance(left, exp.Column) and isinstance(right, exp.Column):
@@ -296,7 +296,7 @@ def _read_leaf(node: exp.Expression, faults: list[str]) -> Leaf | None:
     return Leaf(left.name, operator, tuple(value for value in read if value is not None))
 
 
-def _value(node: exp.Expression) -> Value | None:
+def _value(node: exp.Expr) -> Value | None:
     """Return a literal's value, or None where it is none."""
     node = node.unnest()
     if isinstance(node, exp.Boolean):

@@ -116,7 +116,7 @@ def main() -> None:
     }
     target = Path(__file__).parent / "results" / "segments.json"
     target.write_text(json.dumps(out, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(out, indent=1))  # noqa: T201
+    print(json.dumps(out, indent=1))
 
 
 if __name__ == "__main__":

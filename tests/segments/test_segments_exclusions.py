@@ -169,7 +169,7 @@ def test_an_override_wins_and_is_in_the_log(tmp_path: Path) -> None:
 sets = st.sets(st.integers(0, N - 1))
 
 
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(sets, sets, sets, sets, sets, st.sampled_from([0.0, 0.5]))
 def test_nobody_excluded_suspended_or_in_control_is_kept_whatever_the_hand_says(
     agreed: set, suspended: set, capped: set, inside: set, outside: set, control: float
@@ -178,7 +178,7 @@ def test_nobody_excluded_suspended_or_in_control_is_kept_whatever_the_hand_says(
     rows = [(f"d{i}{y}", p, y) for y, who in (("a", inside), ("b", outside)) for i, p in enumerate(who)]
     log = pd.DataFrame(
         [{"decision_id": d, "kind": "override", "subject": "all", "author": "x", "reason": "y", "run_id": "r",
-          "content": json.dumps({"person_id": f"p{p}", "include": y == "a"}), "event_time": T + pd.Timedelta(days=y == "b")} for d, p, y in rows],
+          "content": json.dumps({"person_id": f"p{p}", "include": y == "a"}), "event_time": T + pd.Timedelta(days=int(y == "b"))} for d, p, y in rows],
         columns=["decision_id", "kind", "subject", "content", "author", "reason", "event_time", "run_id"],
     )  # fmt: skip
     held = engine(granted=sorted(agreed), decisions=log)

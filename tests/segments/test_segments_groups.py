@@ -12,9 +12,9 @@ from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.segments import Selection, reach
 from cdpkit.segments.accounts import account_audience, accounts, roll_up
 from cdpkit.segments.audit import contact_audit, funnel, pyramid, viewed_again
+from cdpkit.segments.fields import vocabulary
 from cdpkit.segments.inactive import InactivityDefinition, curve, inactive_sql, suggest
 from cdpkit.segments.journey import STAGES, JourneyDefinition, returns_sql, stages, transitions
-from cdpkit.segments.fields import vocabulary
 from cdpkit.segments.personas import portraits
 from cdpkit.segments.rfm import RfmCuts, groups, measure, summary
 
