@@ -11,8 +11,9 @@ import pandas as pd
 
 from cdpkit.errors import CdpkitError, FaultsError, NotEnoughDataError
 from cdpkit.schema import TABLES
-from cdpkit.segments import contact, mastery, people
+from cdpkit.segments import contact, ledger, mastery, people
 from cdpkit.segments.contact import ADDRESSES
+from cdpkit.segments.ledger import Cap
 from cdpkit.segments.offers import Offer
 from cdpkit.segments.rule import Rule
 
@@ -81,6 +82,8 @@ class Audience:
         What is proposed: nobody is kept on a channel where it may not be made.
     rest_days : int
         Leave out who was sent anything within this many days, on whichever channel; 0 for none.
+    caps : tuple of Cap
+        Leave out who reached one of these caps of contacts; see `cdpkit.segments.ledger`.
     barred_sources : tuple of str
         Sources whose terms forbid this use: an address that comes from one is not written to.
 
@@ -109,6 +112,7 @@ class Audience:
     match: str = "any"
     offer: Offer | None = None
     rest_days: int = 0
+    caps: tuple[Cap, ...] = ()
     barred_sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -184,8 +188,8 @@ def build(
     as_of : Timestamp
         Date of the scores.
     blocked : mapping of str to DataFrame, optional
-        Further persons to leave out (``person_id``) by reason, such as the pressure ledger's
-        ``suspended`` and ``capped``.
+        Further persons to leave out (``person_id``) by reason. Who is suspended at `as_of` is left out
+        anyway.
 
     Returns
     -------
@@ -209,7 +213,7 @@ def build(
     engine.register("_by_hand", mastery.overridden(engine, audience.name))
     engine.materialise("_candidates", _candidates(engine, audience, as_of))
     contact.prepare(engine, audience.channel, "_candidates")
-    tests = _tests(engine, audience, as_of, blocked or {})
+    tests = _tests(engine, audience, as_of, _blocked(engine, audience, as_of, blocked or {}))
     engine.materialise("_verdicts", _verdicts(audience, tests))
     found = engine.query("SELECT person_id, reason, decided_by FROM _verdicts ORDER BY place").to_pandas()
     counted = engine.query("SELECT reason, count(*) AS n FROM _verdicts GROUP BY reason").to_pandas()
@@ -256,6 +260,20 @@ def _candidates(engine: Engine, audience: Audience, as_of: pd.Timestamp) -> str:
            row_number() OVER (ORDER BY s.score DESC NULLS LAST, e.person_id) AS place
     FROM every AS e LEFT JOIN scored AS s ON s.person_id = e.person_id
     """
+
+
+def _blocked(
+    engine: Engine, audience: Audience, as_of: pd.Timestamp, given: Mapping[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """Return the persons to leave out by reason: those given, the suspended, and who reached a cap."""
+    found = {"suspended": ledger.suspended(engine, as_of, channel=audience.channel)}
+    if audience.caps:
+        found["capped"] = ledger.capped(engine, as_of, channel=audience.channel, caps=audience.caps)
+    for reason, frame in given.items():
+        found[reason] = pd.concat(
+            [f[["person_id"]].astype("str") for f in (found.get(reason), frame) if f is not None]
+        )
+    return {reason: frame for reason, frame in found.items() if len(frame)}
 
 
 def _tests(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -17,6 +17,7 @@ from cdpkit.errors import CdpkitError, FaultsError
 from cdpkit.segments import Audience, Offer, build, reach
 from cdpkit.segments.audience import LIFTED, REASONS
 from cdpkit.segments.contact import ADDRESSES, CONTACT, prepare
+from cdpkit.segments.ledger import Cap, suspend
 from cdpkit.segments.mastery import overridden, override, settled
 from cdpkit.segments.offers import matrix
 from cdpkit.workspace import Workspace
@@ -164,6 +165,28 @@ def test_an_override_wins_and_is_in_the_log(tmp_path: Path) -> None:
     assert overridden(held, "all")["include"].tolist().count(True) == 2
     with pytest.raises(FaultsError):
         settled(held, "audiences", {"quiet_days": "seven"})
+
+
+def test_a_suspension_holds_until_its_last_day_and_caps_count_what_was_sent(tmp_path: Path) -> None:
+    """Suspended persons are in no audience of those days, whoever puts them in; they are back the day after."""
+    workspace = Workspace.open(tmp_path)
+    suspend(workspace, person_id="p0", first_day=date(2026, 5, 20), last_day=date(2026, 6, 1), reason="tired", author="ines",
+            decided_at=datetime(2026, 5, 19))  # fmt: skip
+    _decided(workspace, person_id="p0", include=True, reason="a friend")
+    log = pd.DataFrame(
+        [{"decision_id": d.id, "kind": d.kind, "subject": d.subject, "content": json.dumps(d.content), "author": d.author,
+          "reason": d.reason, "event_time": pd.Timestamp(d.decided_at), "run_id": "r1"}
+         for d in decisions.pending(workspace)]
+    )  # fmt: skip
+    sent = pd.DataFrame([{**order(3, 1), "message_id": "m3", "channel": "email"}]).drop(columns="order_id")
+    held = engine(decisions=log, messages=sent)
+    assert why(build(held, all_of(), as_of=T)) == {"p0": "suspended"}
+    assert why(build(held, all_of(caps=(Cap(1, 48, "email"),)), as_of=T)) == {
+        "p0": "suspended",
+        "p3": "capped",
+    }
+    after = T + pd.Timedelta(days=1)
+    assert why(build(held, all_of(), as_of=after)) == {}
 
 
 sets = st.sets(st.integers(0, N - 1))
