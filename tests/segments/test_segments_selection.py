@@ -42,6 +42,7 @@ def test_what_is_excluded_is_out_and_counts_add_up(inside: list, outside: list, 
     assert waterfall["n_left"].iloc[-1] == len(kept) and len(waterfall) == 1 + len(outside)
 
 
+@pytest.mark.req("SEG-02")
 @given(some)
 def test_the_overlap_matrix_is_set_arithmetic(held: list) -> None:
     """Each cell is the size of an intersection, the diagonal that of the selection."""
