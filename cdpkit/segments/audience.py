@@ -196,7 +196,8 @@ def build(
     AudienceResult
         Counts add up: candidates = kept + left out, each person left out once, for the first
         reason of `REASONS` that holds. Without a recorded consent nobody is kept, nor through an address
-        whose source's terms do not allow it at `as_of`. An address is written to once, and not at all where one of its holders refused. Somebody put in by hand is a
+        whose source's terms do not allow it at `as_of`. An address is written to once, and not at all
+        where one of its holders refused. Somebody put in by hand is a
         candidate whatever the rule says, and the reasons of `LIFTED` do not hold for them; somebody left
         out by hand is out.
 
