@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,14 +65,15 @@ def achieved(
     'the best score does not beat the rule by two standard errors'
     """
     if not len(np.asarray(model)):
-        row = dict.fromkeys(("share", "low", "high", "gain", "possible", "possible_se"), np.nan)
-        return pd.DataFrame([row | {"people": 0, "reason": "no best score is known"}])
+        names = ("share", "low", "high", "gain", "possible", "possible_se")
+        nothing = dict.fromkeys(names, np.nan)
+        return pd.DataFrame([{**nothing, "people": 0, "reason": "no best score is known"}])
     if outcome is not None:
         return _ranked(model, rule, best, np.asarray(outcome, dtype=float), groups, draws, seed)
     sign = 1.0 if higher_is_better else -1.0
     m, r, b = (sign * np.asarray(x, dtype=float) for x in (model, rule, best))
     possible = paired(b, r, groups=groups)
-    row = {
+    row: dict[str, Any] = {
         "share": np.nan,
         "low": np.nan,
         "high": np.nan,
@@ -118,7 +120,7 @@ def _ranked(
 
     value, drawn = bootstrap(statistic, len(y), groups=groups, draws=draws, seed=seed)
     se = float(drawn[:, 1].std(ddof=1))
-    row = {
+    row: dict[str, Any] = {
         "share": np.nan,
         "low": np.nan,
         "high": np.nan,

@@ -3,7 +3,7 @@
 from cdpkit.features.build import FeatureSet, monthly
 from cdpkit.features.built import Built
 from cdpkit.features.declarations import known
-from cdpkit.features.facts import facts
+from cdpkit.features.fact_rows import facts
 from cdpkit.features.history import INTERACTIONS, interactions
 from cdpkit.features.kinds import (
     Age,
