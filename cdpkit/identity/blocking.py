@@ -10,7 +10,7 @@ import pandas as pd
 #: Records of one block; larger ones hold a usual value, not one person.
 MAX_BLOCK = 500
 #: Pairs scored per record over all rules, and the least and most of one run.
-PAIRS_PER_RECORD, MIN_PAIRS, MAX_PAIRS = 15, 1_000_000, 20_000_000
+PAIRS_PER_RECORD, MIN_PAIRS, MAX_PAIRS = 3, 300_000, 20_000_000
 
 #: Combinations of parts, narrow ones first. A part is a field, or a piece of one (see `_part`).
 RULES: tuple[tuple[str, ...], ...] = (

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from cdpkit.errors import CdpkitError
-from cdpkit.identity import scoring
+from cdpkit.identity import scoring, training
 from cdpkit.identity.blocking import blocks
-from cdpkit.identity.comparisons import representatives
+from cdpkit.identity.comparisons import FREQUENCIES, representatives
 from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.groups import agglomerate
 from cdpkit.identity.posterior import odds
@@ -80,15 +80,20 @@ def scored(
     model = given if isinstance(given, ScoringModel) else None
     if model is None:
         every = representatives(evidence, np.where(may, np.arange(n), -1), n, shared).frame[may]
-        if not scoring.possible(every):
+        if not training.possible(every):
             if given is True:
                 raise CdpkitError(
-                    f"scored pairs need Splink, {scoring.MIN_RECORDS} records and {scoring.MIN_FIELDS}"
+                    f"scored pairs need Splink, {training.MIN_RECORDS} records and {training.MIN_FIELDS}"
                     " comparable attributes, one of them a first name, birth date or national id",
                     do="Install the extra `workbench`, pass a saved model, or leave `scoring` out",
                 )
             return _NO_LINKS, labels, None
-        model = scoring.fit(every.reset_index(drop=True))
+        frequencies = {
+            name: {str(k): float(v) for k, v in every[name].value_counts(normalize=True).sort_index().items()}
+            for name in FREQUENCIES
+            if name in every
+        }
+        model = training.fit(every.reset_index(drop=True), frequencies, len(every))
     size = np.bincount(labels)
     found = representatives(evidence, np.where(may, labels, -1), len(size), shared)
     keyed, report = blocks(found.frame[[name for name in found.frame if name in model.fields]])
