@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,26 +15,74 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 MAX_SIZE = 500
 
 
+#: What becomes of a link, and why it was refused: positions in these.
+STATES = ("used", "redundant", "refused")
+USED, REDUNDANT, REFUSED = range(3)
+REASONS = (
+    "decision",
+    "first names disagree",
+    "birth dates disagree",
+    "too many records",
+    "the groups disagree",
+    "later sign-in",
+)
+#: Names of one component, or dates, beyond which its pairs are not all judged beforehand.
+_MANY = 12
+
+
 @dataclass(frozen=True)
-class Traits:
-    """What tells people apart: the names and birth dates of each node.
+class Trait:
+    """What tells people apart: names, or birth dates.
 
     Parameters
     ----------
-    names : DataFrame
-        ``node, first_name, last_name``: keys, distinct; a missing part is an empty string.
-    dates : DataFrame
-        ``node, birth_date``: keys, distinct.
+    node, code : ndarray of int
+        Which node carries which value, each once.
+    values : sequence
+        What `judge` takes, by code.
+    judge : callable
+        Tells whether two values can be one person's.
     """
 
-    names: pd.DataFrame
-    dates: pd.DataFrame
+    node: np.ndarray
+    code: np.ndarray
+    values: Sequence[Any]
+    judge: Callable[..., bool]
+    known: dict[tuple[int, int], bool] = field(default_factory=dict, repr=False)
+
+    def agree(self, a: int, b: int) -> bool:
+        """Tell whether two codes can be one person's: the same values meet again and again."""
+        if a == b:
+            return True
+        if (a, b) not in self.known:
+            self.known[a, b] = self.known[b, a] = self.judge(self.values[a], self.values[b])
+        return self.known[a, b]
+
+    def disputed(self, labels: np.ndarray, n: int) -> np.ndarray:
+        """Tell which components hold two values that disagree, or too many to ask."""
+        top = len(self.values)
+        pairs = np.sort(labels[self.node] * top + self.code)
+        pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+        label, code = pairs // max(top, 1), pairs % max(top, 1)
+        count = np.bincount(label, minlength=n)
+        out = count > _MANY
+        asked = (count > 1) & ~out
+        begin = np.cumsum(count) - count
+        for step in range(1, _MANY):
+            at = np.flatnonzero(asked[label] & (np.arange(len(label)) - begin[label] + step < count[label]))
+            if len(at) == 0:
+                break
+            a, b = code[at], code[at + step]
+            both, place = np.unique(a * top + b, return_inverse=True)
+            verdict = [self.agree(*divmod(pair, top)) for pair in both.tolist()]
+            out[label[at[~np.array(verdict, dtype=bool)[place]]]] = True
+        return out
 
 
 def cluster(
     n: int,
     links: pd.DataFrame,
-    traits: Traits,
+    traits: Sequence[Trait],
     apart: Iterable[tuple[int, int]] = (),
     max_size: int = MAX_SIZE,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,9 +94,9 @@ def cluster(
         Number of nodes.
     links : DataFrame
         ``left, right``, strongest first: their order is the order of acceptance. A true ``forced``
-        (optional) marks a person's decision, which only a contrary decision refuses.
-    traits : Traits
-        Names and birth dates; two that disagree are never in one person.
+        marks a person's decision, which only a contrary decision refuses.
+    traits : sequence of Trait
+        Names, and birth dates; two that disagree are never in one person.
     apart : iterable of (int, int)
         Pairs that a decision keeps apart.
     max_size : int
@@ -56,27 +105,43 @@ def cluster(
     Returns
     -------
     (ndarray, ndarray, ndarray)
-        Cluster of each node (numbered by first node), state of each link (``used``, ``redundant`` or
-        ``refused``), and why it was refused (None otherwise).
+        Cluster of each node (numbered by first node), state of each link (a position in `STATES`), and
+        why it was refused (a position in `REASONS`, else -1).
     """
     left, right = links["left"].to_numpy(np.int64), links["right"].to_numpy(np.int64)
-    forced = links["forced"].to_numpy(bool) if "forced" in links else np.zeros(len(links), dtype=bool)
     apart = list(apart)
-    state = np.full(len(links), "redundant", dtype=object)
-    why = np.full(len(links), None, dtype=object)
-    labels = _components(n, left, right)
-    doubtful = _doubtful(labels, traits, [a for pair in apart for a in pair], max_size)
+    state = np.full(len(links), REDUNDANT, dtype=np.int8)
+    why = np.full(len(links), -1, dtype=np.int8)
+    labels = components(n, left, right)
+    doubtful = np.bincount(labels, minlength=1) > max_size
+    doubtful[labels[[a for pair in apart for a in pair]]] = True
+    for trait in traits:
+        doubtful |= trait.disputed(labels, len(doubtful))
     calm = ~doubtful[labels[left]] if len(left) else np.zeros(0, dtype=bool)
-    state[_tree(n, left, right, calm)] = "used"
-    _kruskal(
-        left, right, np.flatnonzero(~calm), forced, traits, apart, max_size, doubtful[labels], state, why
-    )
-    kept = state != "refused"
-    return _components(n, left[kept], right[kept]), state, why
+    state[spanning(n, left, right, calm)] = USED
+    involved = doubtful[labels]
+    _kruskal(links, np.flatnonzero(~calm), traits, apart, max_size, involved, state, why)
+    if involved.any():
+        kept = state != REFUSED
+        labels = components(n, left[kept], right[kept])
+    return labels, state, why
 
 
-def _components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the connected component of each node, numbered by its first node."""
+def components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the connected component of each node, numbered by its first node.
+
+    Parameters
+    ----------
+    n : int
+        Number of nodes.
+    left, right : ndarray of int
+        Edges.
+
+    Examples
+    --------
+    >>> components(4, np.array([3]), np.array([1])).tolist()
+    [0, 1, 2, 1]
+    """
     if n == 0:
         return np.zeros(0, dtype=np.int64)
     graph = coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(n, n))
@@ -84,36 +149,20 @@ def _components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     return pd.factorize(labels)[0].astype(np.int64)
 
 
-def _doubtful(labels: np.ndarray, traits: Traits, decided: list[int], max_size: int) -> np.ndarray:
-    """Tell which components hold more than one first name or birth date, a decision, or too many nodes."""
-    n = int(labels.max()) + 1 if len(labels) else 0
-    out = np.bincount(labels, minlength=n) > max_size
-    out[labels[decided]] = True
-    for frame, column in ((traits.names, "first_name"), (traits.dates, "birth_date")):
-        codes, values = pd.factorize(frame[column])
-        if len(values) == 0:
-            continue
-        given = codes != (list(values).index("") if "" in values else -1)
-        pairs = np.unique(labels[frame["node"].to_numpy()[given]] * len(values) + codes[given])
-        out |= np.bincount(pairs // len(values), minlength=n) > 1
-    return out
-
-
-def _tree(n: int, left: np.ndarray, right: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return the positions of the links that Kruskal's algorithm would use, among some."""
+def spanning(n: int, left: np.ndarray, right: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return the positions of the links that joining in their order would use, among some."""
     at = np.flatnonzero(among)
     pair = left[at] * n + right[at]
-    at = np.sort(at[np.unique(pair, return_index=True)[1]])
+    order = np.argsort(pair, kind="stable")
+    at = at[order[np.diff(pair[order], prepend=-1) != 0]]
     graph = coo_matrix((at + 1.0, (left[at], right[at])), shape=(n, n)).tocsr()
-    return minimum_spanning_tree(graph).data.astype(np.int64) - 1
+    return minimum_spanning_tree(graph, overwrite=True).data.astype(np.int64) - 1
 
 
 def _kruskal(
-    left: np.ndarray,
-    right: np.ndarray,
+    links: pd.DataFrame,
     among: np.ndarray,
-    forced: np.ndarray,
-    traits: Traits,
+    traits: Sequence[Trait],
     apart: list[tuple[int, int]],
     max_size: int,
     involved: np.ndarray,
@@ -121,88 +170,57 @@ def _kruskal(
     why: np.ndarray,
 ) -> None:
     """Write the state of the links among some, joining strongest first under the guards."""
-    parent: dict[int, int] = {}
-    size: dict[int, int] = {}
-    names, dates = _gather(traits.names, involved), _gather(traits.dates, involved)
+    left, right = links["left"].to_numpy()[among].tolist(), links["right"].to_numpy()[among].tolist()
+    forced = links["forced"].to_numpy(bool)[among].tolist()
+    group = {x: x for x in np.flatnonzero(involved).tolist()}
+    members: dict[int, list[int]] = {}
+    held = [_gather(trait, involved) for trait in traits]
     foes: dict[int, set[int]] = {}
     for a, b in apart:
         foes.setdefault(a, set()).add(b)
         foes.setdefault(b, set()).add(a)
-    members: dict[int, list[int]] = {}
-    same_person, same_day = _memory(names_agree), _memory(dates_agree)
     mixed: set[int] = set()
 
-    def root(x: int) -> int:
-        while (up := parent.get(x, x)) != x:
-            parent[x] = parent.get(up, up)
-            x = up
-        return x
-
-    def refusal(a: int, b: int) -> str | None:
+    def refusal(a: int, b: int) -> int:
         if a in foes and foes[a].intersection(members.get(b, (b,))):
-            return "decision"
+            return REASONS.index("decision")
         # People may have decided that two names are one person: then agreeing with one is enough.
         enough = any if a in mixed or b in mixed else all
-        if not _agree(names, a, b, same_person, enough):
-            return "first names disagree"
-        if not _agree(dates, a, b, same_day, enough):
-            return "birth dates disagree"
-        return "too many records" if size.get(a, 1) + size.get(b, 1) > max_size else None
+        for k, (trait, values) in enumerate(zip(traits, held, strict=True)):
+            x, y = values.get(a), values.get(b)
+            if x and y and x != y and not enough(trait.agree(i, j) for i in x for j in y):
+                return 1 + k
+        size = len(members.get(a, (a,))) + len(members.get(b, (b,)))
+        return REASONS.index("too many records") if size > max_size else -1
 
-    for i in among.tolist():
-        a, b = root(int(left[i])), root(int(right[i]))
+    for i, x, y, sure in zip(among.tolist(), left, right, forced, strict=True):
+        a, b = group[x], group[y]
         if a == b:
             continue
         reason = refusal(a, b)
-        if forced[i] and reason not in (None, "decision"):
+        if sure and reason > 0:
             mixed.add(a)
-        elif reason is not None:
-            state[i], why[i] = "refused", reason
+        elif reason >= 0:
+            state[i], why[i] = REFUSED, reason
             continue
-        state[i] = "used"
-        parent[b] = a
+        state[i] = USED
         if b in mixed:
             mixed.add(a)
-        size[a] = size.get(a, 1) + size.pop(b, 1)
-        for traits_of in (names, dates, foes):
-            if b in traits_of:
-                traits_of[a] = traits_of.get(a, set()) | traits_of.pop(b)  # type: ignore[assignment, operator]
-        if apart:
-            members[a] = members.get(a, [a]) + members.pop(b, [b])
+        moved = members.pop(b, [b])
+        members.setdefault(a, [a]).extend(moved)
+        group.update(dict.fromkeys(moved, a))
+        for values in (*held, foes):
+            if b in values:
+                values[a] = values.get(a, set()) | values.pop(b)
 
 
-def _agree(
-    values: dict[int, set], a: int, b: int, judge: Callable[..., bool], enough: Callable[..., bool]
-) -> bool:
-    """Tell whether the values of two groups are one person's; no value is no disagreement."""
-    if a not in values or b not in values:
-        return True
-    return enough(judge(x, y) for x in values[a] for y in values[b])
-
-
-def _gather(frame: pd.DataFrame, involved: np.ndarray) -> dict[int, set]:
+def _gather(trait: Trait, involved: np.ndarray) -> dict[int, set[int]]:
     """Return the distinct values of each involved node."""
-    frame = frame[involved[frame["node"].to_numpy()]] if len(frame) else frame
-    columns = [c for c in frame.columns if c != "node"]
-    values = list(zip(*(frame[c] for c in columns), strict=True)) if len(columns) > 1 else frame[columns[0]]
-    out: dict[int, set] = {}
-    for node, value in zip(frame["node"].tolist(), values, strict=True):
-        out.setdefault(node, set()).add(value)
+    at = involved[trait.node]
+    out: dict[int, set[int]] = {}
+    for node, code in zip(trait.node[at].tolist(), trait.code[at].tolist(), strict=True):
+        out.setdefault(node, set()).add(code)
     return out
-
-
-def _memory(judge: Callable[..., bool]) -> Callable[..., bool]:
-    """Remember the judgements of one clustering: the same names meet again and again."""
-    known: dict[tuple, bool] = {}
-
-    def asked(a: object, b: object) -> bool:
-        if a == b:
-            return True
-        if (a, b) not in known:
-            known[a, b] = judge(a, b)
-        return known[a, b]
-
-    return asked
 
 
 def names_agree(a: tuple[str, str], b: tuple[str, str]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pandas.util import hash_array
 
 from cdpkit.errors import CdpkitError
+from cdpkit.identity import texts
 from cdpkit.identity.comparisons import FIELDS
+from cdpkit.identity.normalise import Keys
 
 FORMAT = 1
 #: Pairs less likely than this, in log2 odds when every record has one match, are not kept.
@@ -74,17 +78,76 @@ class ScoringModel:
         )
 
 
-def score(model: ScoringModel, frame: pd.DataFrame, blocks: pd.DataFrame) -> pd.DataFrame:
-    """Score the pairs of records that share a block.
+@dataclass(frozen=True)
+class Compared:
+    """Compared pairs.
+
+    Parameters
+    ----------
+    left, right : ndarray of int
+        Row numbers.
+    contents : tuple of (ndarray of int, ndarray of int)
+        A digest of all that is compared of the left and of the right record.
+    levels : ndarray of int, pairs x comparisons
+        Level of each comparison, from 0 (different) up; -1 where a value is missing.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    contents: tuple[np.ndarray, np.ndarray]
+    levels: np.ndarray
+
+
+def compare(
+    model: ScoringModel,
+    fields: Mapping[str, Keys],
+    left: np.ndarray,
+    right: np.ndarray,
+    before: Compared | None = None,
+) -> Compared:
+    """Find the level of each comparison of each pair of records.
+
+    Parameters
+    ----------
+    model : ScoringModel
+        What is compared.
+    fields : mapping of str to Keys
+        Fields of the records.
+    left, right : ndarray of int
+        Pairs.
+    before : Compared, optional
+        Pairs that an earlier run compared under the same comparisons: two records that say what they
+        said then are not compared again.
+    """
+    n = len(next(iter(fields.values())).codes) if fields else 0
+    held = {name: fields.get(name, Keys(np.full(n, -1), pd.Index([], dtype="str"))) for name in model.fields}
+    content = _contents(held, n)
+    contents = (content[left], content[right])
+    levels = np.zeros((len(left), len(model.settings["comparisons"])), dtype=np.int8)
+    new = np.arange(len(left))
+    if before is not None and len(before.left):
+        known = pd.MultiIndex.from_arrays(before.contents)
+        place = known.get_indexer(pd.MultiIndex.from_arrays(contents)) if known.is_unique else None
+        if place is not None:
+            levels[place >= 0] = before.levels[place[place >= 0]]
+            new = np.flatnonzero(place < 0)
+    levels[new] = _levels(model.settings["comparisons"], held, left[new], right[new])
+    return Compared(left, right, contents, levels)
+
+
+def score(model: ScoringModel, fields: Mapping[str, Keys], n: int, compared: Compared) -> pd.DataFrame:
+    """Score compared pairs.
 
     Parameters
     ----------
     model : ScoringModel
         What to score by.
-    frame : DataFrame
-        One row a record, numbered from 0.
-    blocks : DataFrame
-        A column of block numbers for each rule (see `cdpkit.identity.blocking.blocks`).
+    fields : mapping of str to Keys
+        Fields of the records.
+    n : int
+        Number of records.
+    compared : Compared
+        Pairs of them.
 
     Returns
     -------
@@ -93,53 +156,69 @@ def score(model: ScoringModel, frame: pd.DataFrame, blocks: pd.DataFrame) -> pd.
         than among strangers), and for each comparison ``says_<name>`` (its part of it) and
         ``level_<name>`` (position of its level in the model; -1: missing). Hopeless pairs are left out.
     """
-    comparisons = model.settings["comparisons"]
-    names = [c["output_column_name"] for c in comparisons]
-    empty = {"left": "int64", "right": "int64", "bayes": "float64"}
-    if blocks.empty or not len(blocks.columns):
-        says = {f"says_{name}": "float64" for name in names}
-        types = empty | says | {f"level_{name}": "int64" for name in names}
-        return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in types.items()})
-    frame = frame.reindex(columns=list(model.fields))
-    with opened(frame) as connection:
-        _pairs(connection, blocks)
-        found = connection.execute(_levels_sql(comparisons)).df()
-    out = {
-        "left": found["left"].to_numpy(),
-        "right": found["right"].to_numpy(),
-        "bayes": np.zeros(len(found)),
-    }
-    for comparison, name in zip(comparisons, names, strict=True):
-        says = _says(model, comparison, found[f"level_{name}"].to_numpy(), frame, out["left"], out["right"])
-        out |= {f"says_{name}": says, f"level_{name}": found[f"level_{name}"].to_numpy(dtype=np.int64)}
+    out = {"left": compared.left, "right": compared.right, "bayes": np.zeros(len(compared.left))}
+    for k, comparison in enumerate(model.settings["comparisons"]):
+        name, level = comparison["output_column_name"], compared.levels[:, k]
+        says = _says(model, comparison, level, fields, compared.left, compared.right)
+        out |= {f"says_{name}": says, f"level_{name}": level}
         out["bayes"] = out["bayes"] + says
-    prior = 1 / max(len(frame), 2)
+    prior = 1 / max(n, 2)
     kept = out["bayes"] + np.log2(prior / (1 - prior)) >= _FLOOR
     return pd.DataFrame({name: values[kept] for name, values in out.items()})
 
 
-def _levels_sql(comparisons: list[dict[str, Any]]) -> str:
-    """Return the query of the level of each comparison of each pair; a missing value is level -1."""
-    columns = []
-    for comparison in comparisons:
-        levels = comparison["comparison_levels"]
-        given = [level for level in levels if not level.get("is_null_level")]
-        cases = [f"WHEN {level['sql_condition']} THEN -1" for level in levels if level.get("is_null_level")]
-        for k, level in enumerate(given[:-1]):
-            cases.append(f"WHEN {level['sql_condition']} THEN {len(given) - 1 - k}")
-        columns.append(
-            f"CAST(CASE {' '.join(cases)} ELSE 0 END AS TINYINT) AS level_{comparison['output_column_name']}"
-        )
-    fields = sorted({name for c in comparisons for name in _fields(c)})
-    sides = ", ".join(f"{side}.{name} AS {name}_{side}" for name in fields for side in "lr")
-    return (
-        f'SELECT "left", "right", {", ".join(columns)} FROM (SELECT p.l AS "left", p.r AS "right", {sides}'
-        " FROM pairs AS p JOIN records AS l ON l.unique_id = p.l JOIN records AS r ON r.unique_id = p.r)"
-        ' ORDER BY "left", "right"'
-    )
+def _contents(fields: Mapping[str, Keys], n: int) -> np.ndarray:
+    """Return a digest of all fields of each record."""
+    out = np.zeros(n, dtype=np.uint64)
+    for key in fields.values():
+        words = hash_array(np.asarray(key.categories, dtype=object), categorize=False) if len(key.categories) else []
+        out = out * np.uint64(0x9E3779B97F4A7C15) + np.append(words, 0).astype(np.uint64)[key.codes]
+        out ^= out >> np.uint64(29)
+    return out
 
 
-def _fields(comparison: dict[str, Any]) -> set[str]:
+def _levels(
+    comparisons: list[dict[str, Any]], fields: Mapping[str, Keys], left: np.ndarray, right: np.ndarray
+) -> np.ndarray:
+    """Return the level of each comparison of each pair; text is read only where values differ."""
+    out = np.empty((len(left), len(comparisons)), dtype=np.int8)
+    words = {name: texts.arrow(key.categories) for name, key in fields.items()}
+    with opened() as connection:
+        for k, comparison in enumerate(comparisons):
+            names = sorted(_read(comparison))
+            own = comparison["output_column_name"]
+            at = np.arange(len(left))
+            if own in fields:
+                a, b = fields[own].codes[left], fields[own].codes[right]
+                missing = (a < 0) | (b < 0)
+                top = sum(not level.get("is_null_level") for level in comparison["comparison_levels"]) - 1
+                out[:, k] = np.where(missing, -1, top)
+                at = np.flatnonzero(~missing & (a != b))
+            if len(at) == 0:
+                continue
+            columns = {}
+            for name in names:
+                for side, rows in (("l", left), ("r", right)):
+                    codes = fields[name].codes[rows[at]]
+                    columns[f"{name}_{side}"] = words[name].take(pa.array(codes, mask=codes < 0))
+            connection.register("pairs", pa.table(columns))
+            found = connection.execute(f"SELECT {_level_sql(comparison)} AS level FROM pairs").fetchnumpy()
+            out[at, k] = found["level"]
+            connection.unregister("pairs")
+    return out
+
+
+def _level_sql(comparison: dict[str, Any]) -> str:
+    """Return the expression of the level of a comparison; a missing value is level -1."""
+    levels = comparison["comparison_levels"]
+    given = [level for level in levels if not level.get("is_null_level")]
+    cases = [f"WHEN {level['sql_condition']} THEN -1" for level in levels if level.get("is_null_level")]
+    for k, level in enumerate(given[:-1]):
+        cases.append(f"WHEN {level['sql_condition']} THEN {len(given) - 1 - k}")
+    return f"CAST(CASE {' '.join(cases)} ELSE 0 END AS TINYINT)"
+
+
+def _read(comparison: dict[str, Any]) -> set[str]:
     """Return the columns that a comparison reads."""
     text = " ".join(level["sql_condition"] for level in comparison["comparison_levels"])
     return set(re.findall(r"\b(\w+)_[lr]\b", text)) & set(FIELDS)
@@ -149,7 +228,7 @@ def _says(
     model: ScoringModel,
     comparison: dict[str, Any],
     level: np.ndarray,
-    frame: pd.DataFrame,
+    fields: Mapping[str, Keys],
     left: np.ndarray,
     right: np.ndarray,
 ) -> np.ndarray:
@@ -160,47 +239,26 @@ def _says(
     out = np.array([*weight, 0.0])[level]
     for k, one in enumerate(reversed(given)):
         column = one.get("tf_adjustment_column")
-        if column is None:
+        if column is None or column not in fields:
             continue
         usual = next(e["u_probability"] for e in given if e["sql_condition"] == f"{column}_l = {column}_r")
         at = np.flatnonzero(level == k)
-        codes, values = pd.factorize(frame[column])
-        share = np.array([model.frequencies[column].get(str(value), 1 / model.n_records) for value in values])
-        share = np.maximum(share[codes[left[at]]], share[codes[right[at]]])
+        key, known = fields[column], model.frequencies[column]
+        # A value the model never saw is as rare as one seen once.
+        share = np.array([known.get(value, 1 / model.n_records) for value in key.categories])
+        share = np.maximum(share[key.codes[left[at]]], share[key.codes[right[at]]])
         out[at] += one["tf_adjustment_weight"] * (np.log2(usual) - np.log2(share))
     return out
 
 
 @contextmanager
-def opened(frame: pd.DataFrame) -> Iterator[Any]:
-    """Open DuckDB on a frame. One thread: sums in a fixed order, so the same input gives the same."""
+def opened() -> Iterator[Any]:
+    """Open DuckDB. One thread: rows stay in order and sums too, so the same input gives the same."""
     import duckdb
 
     connection = duckdb.connect(config={"threads": 1})
     try:
         connection.execute("SET enable_progress_bar = false")
-        connection.register("given", frame.assign(unique_id=np.arange(len(frame))).astype(_text(frame)))
-        connection.execute("CREATE TABLE records AS SELECT * FROM given ORDER BY unique_id")
         yield connection
     finally:
         connection.close()
-
-
-def _text(frame: pd.DataFrame) -> dict[str, str]:
-    return dict.fromkeys(frame.columns, "str")
-
-
-def _pairs(connection: Any, blocks: pd.DataFrame) -> None:
-    """Write the pairs of all blocks, each once, the smaller number first."""
-    numbered = blocks.assign(unique_id=np.arange(len(blocks)))
-    connection.register("blocks", numbered)
-    parts = []
-    for name in blocks.columns:
-        connection.execute(
-            f"CREATE TABLE in_{name} AS SELECT unique_id, {name} AS block FROM blocks WHERE {name} >= 0"
-        )
-        parts.append(
-            f"SELECT a.unique_id AS l, b.unique_id AS r FROM in_{name} AS a"
-            f" JOIN in_{name} AS b ON a.block = b.block AND a.unique_id < b.unique_id"
-        )
-    connection.execute(f"CREATE TABLE pairs AS {' UNION '.join(parts)}")

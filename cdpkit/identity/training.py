@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from cdpkit.identity.comparisons import OWN, comparisons, usable
+from cdpkit.identity import texts
+from cdpkit.identity.comparisons import OWN, comparisons, frequencies, usable
+from cdpkit.identity.normalise import Keys
 from cdpkit.identity.scoring import ScoringModel, opened
 
-_SEED = 11
+SEED = 11
 #: Pairs drawn to learn how often strangers agree, and pairs of one learning session.
 _STRANGERS, _SESSION = 300_000, 300_000
 #: A base smaller than this, or records with fewer comparable attributes, teach no model.
 MIN_RECORDS, MIN_FIELDS = 200, 3
+#: Records that teach; of a larger base, a sample.
+MAX_RECORDS = 100_000
 # Pairs that agree on one set of attributes teach how the others agree in one person.
 _SESSIONS = (
     ("national_id",),
@@ -37,13 +41,13 @@ _SESSIONS = (
 )
 
 
-def possible(frame: pd.DataFrame) -> bool:
+def possible(fields: Mapping[str, Keys], n: int) -> bool:
     """Tell whether a base can teach a model: Splink is there, enough records, enough attributes."""
-    fields = usable(frame) if len(frame) >= MIN_RECORDS else []
-    return len(fields) >= MIN_FIELDS and not set(OWN).isdisjoint(fields) and find_spec("splink") is not None
+    names = usable(fields, n) if n >= MIN_RECORDS else []
+    return len(names) >= MIN_FIELDS and not set(OWN).isdisjoint(names) and find_spec("splink") is not None
 
 
-def fit(frame: pd.DataFrame, frequencies: dict[str, dict[str, float]], n: int) -> ScoringModel:
+def fit(every: Mapping[str, Keys], n: int, sample: np.ndarray) -> ScoringModel:
     """Learn a model from records of a base, duplicates included, without labels.
 
     How often strangers agree comes from a seeded sample of pairs; how often two records of one person
@@ -52,24 +56,26 @@ def fit(frame: pd.DataFrame, frequencies: dict[str, dict[str, float]], n: int) -
 
     Parameters
     ----------
-    frame : DataFrame
-        One row a record, columns among `cdpkit.identity.comparisons.FIELDS`: the base, or a sample.
-    frequencies : dict of str to dict of str to float
-        Share of the base under each value, by field of `cdpkit.identity.comparisons.FREQUENCIES`.
+    every : mapping of str to Keys
+        Fields of the records, among `cdpkit.identity.comparisons.FIELDS`.
     n : int
-        Records of the base.
+        Number of records.
+    sample : ndarray of int
+        Records to learn from; how usual a value is, all of them teach.
 
     Returns
     -------
     ScoringModel
         The same for the same rows in the same order.
     """
-    fields = usable(frame)
-    frame = frame[fields]
+    fields = usable(every, n)
+    frame = pd.DataFrame(
+        {name: texts.chosen(texts.arrow(every[name].categories), every[name].codes[sample]) for name in fields}
+    )
     with _linker(frame, fields) as linker:
         from splink import block_on
 
-        linker.training.estimate_u_using_random_sampling(max_pairs=_STRANGERS, seed=_SEED)
+        linker.training.estimate_u_using_random_sampling(max_pairs=_STRANGERS, seed=SEED)
         for columns in _sessions(frame):
             _learn(linker, block_on(*columns))
         learned = linker.misc.save_model_to_json()["comparisons"]
@@ -80,7 +86,7 @@ def fit(frame: pd.DataFrame, frequencies: dict[str, dict[str, float]], n: int) -
             if not level.get("is_null_level"):
                 level["m_probability"] = found.get("m_probability")
                 level["u_probability"] = found.get("u_probability")
-    known = {name: shares for name, shares in frequencies.items() if name in fields}
+    known = frequencies({name: every[name] for name in fields})
     return ScoringModel(tuple(fields), _complete(_plausible(settings), len(frame)), known, n)
 
 
@@ -191,8 +197,10 @@ def _linker(frame: pd.DataFrame, fields: list[str]) -> Iterator[Any]:
             level.pop("tf_adjustment_weight", None)
     logger = logging.getLogger("splink")
     level = logger.level
-    with opened(frame) as connection:
+    with opened() as connection:
         try:
+            connection.register("given", frame.assign(unique_id=np.arange(len(frame))))
+            connection.execute("CREATE TABLE records AS SELECT * FROM given ORDER BY unique_id")
             api = DuckDBAPI(connection=connection)
             linker = Linker(api.register(connection.table("records")), settings)
             logger.setLevel(logging.CRITICAL)
