@@ -83,7 +83,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Names:
+class Ids:
     """The id of each lineage.
 
     Parameters
@@ -100,6 +100,12 @@ class Names:
     def of(self, founder: np.ndarray) -> np.ndarray:
         """Return the person of each founder."""
         return self.by_founder[founder]
+
+    def places(self) -> np.ndarray:
+        """Return the place of each person in the alphabetical order of ids; a last one for nobody."""
+        out = np.full(len(self.texts) + 1, -1, dtype=np.int64)
+        out[self.in_order(np.arange(len(self.texts)))] = np.arange(len(self.texts))
+        return out
 
     def in_order(self, persons: np.ndarray) -> np.ndarray:
         """Return persons in the alphabetical order of their ids."""
@@ -161,7 +167,7 @@ def rank(
     return out
 
 
-def name(timeline: pd.DataFrame, labels: np.ndarray, claimed: np.ndarray, held: Held, run_id: str) -> Names:
+def name(timeline: pd.DataFrame, labels: np.ndarray, claimed: np.ndarray, held: Held, run_id: str) -> Ids:
     """Give each lineage an id: claimed, the one its founder was born under, or new.
 
     Parameters
@@ -184,14 +190,16 @@ def name(timeline: pd.DataFrame, labels: np.ndarray, claimed: np.ndarray, held: 
     by_founder = np.full(len(labels), -1, dtype=np.int64)
     by_founder[last] = claimed[labels[last]]
     born = held.born(len(labels))
-    free = np.flatnonzero(founds & (by_founder < 0) & (born >= 0) & ~np.isin(born, claimed[claimed >= 0]))
+    taken = np.zeros(len(held.persons) + 1, dtype=bool)
+    taken[claimed[claimed >= 0]] = True
+    free = np.flatnonzero(founds & (by_founder < 0) & (born >= 0) & ~taken[born])
     wanted = free[np.unique(born[free], return_index=True)[1]]
     by_founder[wanted] = born[wanted]
     missing = np.flatnonzero(founds & (by_founder < 0))
     first = _counter(held, run_id) + 1
     new = texts.numbered(f"p{run_id}-", first + np.arange(len(missing)))
     by_founder[missing] = len(held.persons) + np.arange(len(missing))
-    return Names(pa.concat_arrays([held.persons, new.cast(pa.large_string())]), by_founder)
+    return Ids(pa.concat_arrays([held.persons, new.cast(pa.large_string())]), by_founder)
 
 
 def _counter(held: Held, run_id: str) -> int:
@@ -205,9 +213,7 @@ def _counter(held: Held, run_id: str) -> int:
     return pc.max(counters).as_py() or 0
 
 
-def settle(
-    timeline: pd.DataFrame, names: Names, held: Held, run_id: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def settle(timeline: pd.DataFrame, names: Ids, held: Held, run_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Record what changed in who is who, and where each retired id leads.
 
     Parameters
@@ -231,7 +237,8 @@ def settle(
     before, retired_before = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     before[held.person] = retired_before[held.person] = True
     retired_before[held.person[held.current]] = False
-    both = np.unique(founder * len(of_node) + node) if len(node) > len(of_node) else founder * len(of_node)
+    both = np.sort(founder * len(of_node) + node)
+    both = both[np.diff(both, prepend=-1) != 0]
     size = np.bincount(both // max(len(of_node), 1), minlength=len(of_node))
     lineage = np.flatnonzero(size)
     person, into = names.of(lineage), of_node[lineage]
@@ -256,11 +263,9 @@ def _events(kind: str, person: np.ndarray, into: np.ndarray | int, n: np.ndarray
     return pd.DataFrame({"kind": _KINDS.index(kind), "person": person, "into": into, "n": n}, dtype=np.int64)
 
 
-def _event_table(events: pd.DataFrame, names: Names, run_id: str) -> pd.DataFrame:
+def _event_table(events: pd.DataFrame, names: Ids, run_id: str) -> pd.DataFrame:
     """Return the events by kind, then by person."""
-    used = np.unique(events[["person", "into"]].to_numpy())
-    place = np.full(len(names.texts) + 1, -1, dtype=np.int64)
-    place[names.in_order(used[used >= 0])] = np.arange(int((used >= 0).sum()))
+    place = names.places()
     kind, person, into = (events[name].to_numpy() for name in ("kind", "person", "into"))
     order = np.lexsort((place[into], place[person], kind))
     return pd.DataFrame(
@@ -275,16 +280,19 @@ def _event_table(events: pd.DataFrame, names: Names, run_id: str) -> pd.DataFram
 
 
 def _moves(
-    held: Held, of_node: np.ndarray, persons: np.ndarray, names: Names, aliases: dict[str, str]
+    held: Held, of_node: np.ndarray, persons: np.ndarray, names: Ids, aliases: dict[str, str]
 ) -> list[pd.DataFrame]:
     """Return the merges, splits and retirements of the persons that were current; fill in the aliases."""
     here = held.current & (held.node >= 0)
     old, new = held.person[here], of_node[held.node[here]]
     moved = np.flatnonzero(old != new)
-    parts = pd.DataFrame({"old": old[moved], "new": new[moved]}).groupby(["old", "new"]).size().reset_index(name="n")
-    place = np.empty(len(names.texts), dtype=np.int64)
-    place[names.in_order(np.arange(len(place)))] = np.arange(len(place))
-    order = np.lexsort((place[parts["new"]], -parts["n"], parts["old"]))
+    parts = (
+        pd.DataFrame({"old": old[moved], "new": new[moved]})
+        .groupby(["old", "new"])
+        .size()
+        .reset_index(name="n")
+    )
+    order = np.lexsort((names.places()[parts["new"]], -parts["n"], parts["old"]))
     parts = parts.iloc[order]
     # The first part of a person that is no more takes its name; the others only took some of its records.
     heir = ~parts["old"].duplicated().to_numpy() & (persons[parts["old"].to_numpy()] == 0)
@@ -302,7 +310,7 @@ def _moves(
     ]
 
 
-def _final(aliases: dict[str, str], persons: np.ndarray, names: Names, run_id: str) -> pd.DataFrame:
+def _final(aliases: dict[str, str], persons: np.ndarray, names: Ids, run_id: str) -> pd.DataFrame:
     """Return the aliases that lead to a present person, each in one step."""
     out = []
     present = set(names.texts.filter(pa.array(persons > 0)).to_pylist()) if aliases else set()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -30,53 +29,52 @@ REASONS = (
 _MANY = 12
 
 
-@dataclass(frozen=True)
-class Trait:
-    """What tells people apart: names, or birth dates.
-
-    Parameters
-    ----------
-    node, code : ndarray of int
-        Which node carries which value, each once.
-    values : sequence
-        What `judge` takes, by code.
-    judge : callable
-        Tells whether two values can be one person's.
-    """
+class Trait(Protocol):
+    """What tells people apart: names, or birth dates (see `cdpkit.identity.names`)."""
 
     node: np.ndarray
     code: np.ndarray
-    values: Sequence[Any]
-    judge: Callable[..., bool]
-    known: dict[tuple[int, int], bool] = field(default_factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        """Return the number of values."""
 
     def agree(self, a: int, b: int) -> bool:
-        """Tell whether two codes can be one person's: the same values meet again and again."""
-        if a == b:
-            return True
-        if (a, b) not in self.known:
-            self.known[a, b] = self.known[b, a] = self.judge(self.values[a], self.values[b])
-        return self.known[a, b]
+        """Tell whether two codes can be one person's."""
 
-    def disputed(self, labels: np.ndarray, n: int) -> np.ndarray:
-        """Tell which components hold two values that disagree, or too many to ask."""
-        top = len(self.values)
-        pairs = np.sort(labels[self.node] * top + self.code)
-        pairs = pairs[np.diff(pairs, prepend=-1) != 0]
-        label, code = pairs // max(top, 1), pairs % max(top, 1)
-        count = np.bincount(label, minlength=n)
-        out = count > _MANY
-        asked = (count > 1) & ~out
-        begin = np.cumsum(count) - count
-        for step in range(1, _MANY):
-            at = np.flatnonzero(asked[label] & (np.arange(len(label)) - begin[label] + step < count[label]))
-            if len(at) == 0:
-                break
-            a, b = code[at], code[at + step]
-            both, place = np.unique(a * top + b, return_inverse=True)
-            verdict = [self.agree(*divmod(pair, top)) for pair in both.tolist()]
-            out[label[at[~np.array(verdict, dtype=bool)[place]]]] = True
-        return out
+    def disagree(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Tell which pairs of codes can not be one person's."""
+
+
+def _disputed(trait: Trait, labels: np.ndarray, n: int) -> np.ndarray:
+    """Tell which components hold two values that disagree, or too many to ask."""
+    top = max(len(trait), 1)
+    pairs = np.sort(labels[trait.node] * top + trait.code)
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+    label, code = pairs // top, pairs % top
+    count = np.bincount(label, minlength=n)
+    out = count > _MANY
+    near = (count > 1) & ~out
+    place = np.arange(len(label)) - (np.cumsum(count) - count)[label]
+    for step in range(1, _MANY):
+        at = np.flatnonzero(near[label] & (place + step < count[label]))
+        if len(at) == 0:
+            break
+        out[label[at[trait.disagree(code[at], code[at + step])]]] = True
+    return out
+
+
+def _at_odds(n: int, left: np.ndarray, right: np.ndarray, traits: Sequence[Trait]) -> np.ndarray:
+    """Return for each link the trait in which its two ends disagree, -1 for none."""
+    out = np.full(len(left), -1, dtype=np.int8)
+    for k, trait in enumerate(traits):
+        # A node of several values is left to the slow way.
+        code = np.full(n, -1, dtype=np.int64)
+        code[trait.node] = trait.code
+        code[trait.node[1:][trait.node[1:] == trait.node[:-1]]] = -1
+        a, b = code[left], code[right]
+        at = np.flatnonzero((a >= 0) & (b >= 0) & (a != b) & (out < 0))
+        out[at[trait.disagree(a[at], b[at])]] = k
+    return out
 
 
 def cluster(
@@ -112,19 +110,38 @@ def cluster(
     apart = list(apart)
     state = np.full(len(links), REDUNDANT, dtype=np.int8)
     why = np.full(len(links), -1, dtype=np.int8)
+    forced = links["forced"].to_numpy(bool)
+    decided = np.zeros(n, dtype=bool)
+    decided[[a for pair in apart for a in pair]] = True
+    decided[left[forced]] = True
     labels = components(n, left, right)
-    doubtful = np.bincount(labels, minlength=1) > max_size
-    doubtful[labels[[a for pair in apart for a in pair]]] = True
-    for trait in traits:
-        doubtful |= trait.disputed(labels, len(doubtful))
-    calm = ~doubtful[labels[left]] if len(left) else np.zeros(0, dtype=bool)
+    doubtful = _doubtful(labels, traits, decided, max_size)
+    # Where nobody decided, a link whose own ends disagree joins nobody: most disputes end there.
+    by_decision = np.bincount(labels[decided], minlength=len(doubtful)) > 0
+    open_to = np.flatnonzero((doubtful & ~by_decision)[labels[left]])
+    odds = _at_odds(n, left[open_to], right[open_to], traits)
+    state[open_to[odds >= 0]], why[open_to[odds >= 0]] = REFUSED, 1 + odds[odds >= 0]
+    if (odds >= 0).any():
+        kept = state != REFUSED
+        labels = components(n, left[kept], right[kept])
+        doubtful = _doubtful(labels, traits, decided, max_size)
+    calm = (state != REFUSED) & ~doubtful[labels[left]]
     state[spanning(n, left, right, calm)] = USED
-    involved = doubtful[labels]
-    _kruskal(links, np.flatnonzero(~calm), traits, apart, max_size, involved, state, why)
-    if involved.any():
+    hard = np.flatnonzero((state != REFUSED) & doubtful[labels[left]])
+    if len(hard):
+        _kruskal(links, hard, traits, apart, max_size, doubtful[labels], state, why)
         kept = state != REFUSED
         labels = components(n, left[kept], right[kept])
     return labels, state, why
+
+
+def _doubtful(labels: np.ndarray, traits: Sequence[Trait], decided: np.ndarray, max_size: int) -> np.ndarray:
+    """Tell which components may not be one person: they disagree, are too large or were decided on."""
+    out = np.bincount(labels, minlength=1) > max_size
+    out[labels[decided]] = True
+    for trait in traits:
+        out |= _disputed(trait, labels, len(out))
+    return out
 
 
 def components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -221,87 +238,3 @@ def _gather(trait: Trait, involved: np.ndarray) -> dict[int, set[int]]:
     for node, code in zip(trait.node[at].tolist(), trait.code[at].tolist(), strict=True):
         out.setdefault(node, set()).add(code)
     return out
-
-
-def names_agree(a: tuple[str, str], b: tuple[str, str]) -> bool:
-    """Tell whether two (first name, last name) pairs can be one person's.
-
-    Parameters
-    ----------
-    a, b : (str, str)
-        Name keys, empty when unknown.
-
-    Returns
-    -------
-    bool
-        True for equal, unknown, abbreviated, swapped or mistyped (one slip) first names. A final
-        ``e`` makes two names of most French couples, not a slip: Louis is not Louise.
-
-    Examples
-    --------
-    >>> marie = ("marie", "petit")
-    >>> [names_agree(marie, other) for other in (("m", "petit"), ("petit", "marie"), ("mraie", "petit"))]
-    [True, True, True]
-    >>> names_agree(marie, ("michel", "petit"))
-    False
-    >>> names_agree(("louis", "petit"), ("louise", "petit"))
-    False
-    """
-    (x, x_last), (y, y_last) = a, b
-    if x == y or not x or not y:
-        return True
-    if x_last and y_last and x == y_last and y == x_last:
-        return True
-    if len(x) == 1 or len(y) == 1:
-        return x[0] == y[0]
-    short, long = sorted((x, y), key=len)
-    if long == short + "e":
-        return False
-    return long.startswith(short + " ") or (len(short) >= 3 and one_slip(short, long))
-
-
-def one_slip(a: str, b: str) -> bool:
-    """Tell whether one insertion, deletion, substitution or swap of neighbours makes `a` into `b`.
-
-    Examples
-    --------
-    >>> one_slip("marie", "maire"), one_slip("marie", "mrie"), one_slip("marie", "maria l")
-    (True, True, False)
-    """
-    if len(a) > len(b):
-        a, b = b, a
-    if len(b) - len(a) > 1:
-        return False
-    i = next((k for k, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
-    if len(a) < len(b):
-        return a[i:] == b[i + 1 :]
-    swapped = a[i + 1 : i + 2] + a[i : i + 1] == b[i : i + 2] and a[i + 2 :] == b[i + 2 :]
-    return swapped or a[i + 1 :] == b[i + 1 :]
-
-
-def dates_agree(a: str, b: str) -> bool:
-    """Tell whether two birth dates can be one person's.
-
-    Parameters
-    ----------
-    a, b : str
-        ISO dates.
-
-    Returns
-    -------
-    bool
-        True for equal dates, day and month swapped, or one of them on 1 January (only the year
-        known) of the same year.
-
-    Examples
-    --------
-    >>> dates_agree("1980-03-04", "1980-04-03"), dates_agree("1980-03-04", "1980-01-01")
-    (True, True)
-    >>> dates_agree("1980-03-04", "1981-03-04")
-    False
-    """
-    if a == b:
-        return True
-    if a[:4] != b[:4]:
-        return False
-    return a.endswith("-01-01") or b.endswith("-01-01") or (a[5:7] == b[8:10] and a[8:10] == b[5:7])

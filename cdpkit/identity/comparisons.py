@@ -84,8 +84,8 @@ def representatives(
         if name in shared:
             kept &= ~shared[name][code]
         node, code = node[kept], code[kept]
-        times = [seen[c].to_numpy()[kept] for c in ("known_at", "last_at")]
-        chosen, known = _best(of_node[node], code, *times, n)
+        first, last = seen["known_at"].to_numpy()[kept], seen["last_at"].to_numpy()[kept]
+        chosen, known = _best(of_node[node], code, first, last, n)
         np.maximum(since, known, out=since)
         carried[node[code == chosen[of_node[node]]]] += 1
         categories = evidence.keys[name].categories
@@ -97,8 +97,8 @@ def representatives(
     order = inside[np.lexsort((-inside, carried[inside]))]
     node = np.full(n, -1, dtype=np.int64)
     node[of_node[order]] = order
-    first = evidence.nodes["known_from"].to_numpy(dtype=np.int64)[node]
-    return Representatives(out, node, np.maximum(since, first))
+    born = evidence.nodes["known_from"].to_numpy(dtype=np.int64)[node]
+    return Representatives(out, node, np.maximum(since, born))
 
 
 def _best(

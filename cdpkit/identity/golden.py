@@ -98,15 +98,20 @@ def golden(
     parts.sort(key=lambda part: part[0])
     each = [len(part[2]) for part in parts]
     offsets = np.cumsum([0, *(len(part[4]) for part in parts)])[:-1]
-    attribute = np.repeat(np.arange(len(parts)), each)
+    place = np.repeat(np.arange(len(parts)), each)
     at = np.concatenate([np.zeros(0, dtype=np.int64), *(part[2] for part in parts)])
     value = np.concatenate([np.zeros(0, dtype=np.int64), *(part[3] for part in parts)])
-    order = np.argsort(contest.label[at] * max(len(parts), 1) + attribute)
-    at, attribute = at[order], attribute[order]
+    # One value a cluster and attribute: its place is known without sorting.
+    slot = contest.label[at] * max(len(parts), 1) + place
+    taken = np.zeros(int(slot.max(initial=-1)) + 1, dtype=bool)
+    taken[slot] = True
+    order = np.empty(len(at), dtype=np.int64)
+    order[(np.cumsum(taken) - 1)[slot]] = np.arange(len(at))
+    at, place = at[order], place[order]
     return Chosen(
         label=contest.label[at],
-        attribute=attribute,
-        value=value[order] + offsets[attribute] if len(parts) else value,
+        attribute=place,
+        value=value[order] + offsets[place] if len(parts) else value,
         node=evidence.node[at],
         known_at=evidence.known_at[at],
         attributes=tuple(part[0] for part in parts),
@@ -234,7 +239,7 @@ def _addresses(
     for name, (_, code) in shown.items():
         whole += (code >= 0) & (name != "country")
     worth: list[_Worth] = [lambda at: whole[at] < 2, lambda at: -contest.known_at[at], lambda at: -whole[at]]
-    worth += [lambda at, code=code: code[at] for _, code in shown.values()]
+    worth += [code.__getitem__ for _, code in shown.values()]
     at = contest.winners(whole > 0, worth)
     out = []
     for name, (values, code) in shown.items():

@@ -59,7 +59,9 @@ def agglomerate(
     state[links[alone]] = USED
     links = links[~alone]
     order = links[np.lexsort((right[links], left[links], -log2_odds[links]))]
-    _join(order, left, right, np.clip(log2_odds, -_MOST, _MOST), near, size, list(apart), max_size, state, why)
+    _join(
+        order, left, right, np.clip(log2_odds, -_MOST, _MOST), near, size, list(apart), max_size, state, why
+    )
     used = state == USED
     labels = components(n, left[used], right[used])
     # Refused when it came, joined by others since: evidence all the same.

@@ -35,10 +35,14 @@ def in_time(members: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
     DataFrame
         ``left, right, rule, known_at``.
     """
+    times = members["known_at"].to_numpy()
+    if len(times) == 0 or (times == times[0]).all():
+        # Where all became known at once, there is no order to show.
+        return pd.DataFrame(dict.fromkeys(("left", "right", "rule", "known_at"), times[:0]))
     group = members["group"].to_numpy() * (len(labels) + 1) + labels[members["node"].to_numpy()]
     group = pd.factorize(group)[0]
     several = np.bincount(group)[group] > 2 if len(group) else np.zeros(0, dtype=bool)
-    group, at = group[several], members["known_at"].to_numpy()[several]
+    group, at = group[several], times[several]
     node, rule = members["node"].to_numpy()[several], members["rule"].to_numpy()[several]
     order = np.lexsort((node, at, group))
     group, node, at, rule = group[order], node[order], at[order], rule[order]
@@ -166,9 +170,7 @@ def anchors(stays: pd.DataFrame, members: pd.DataFrame, book: Rulebook) -> pd.Da
     return stays.merge(first, on="group")
 
 
-def splice(
-    timeline: pd.DataFrame, stays: pd.DataFrame, links: pd.DataFrame, book: Rulebook
-) -> pd.DataFrame:
+def splice(timeline: pd.DataFrame, stays: pd.DataFrame, links: pd.DataFrame, book: Rulebook) -> pd.DataFrame:
     """Put the earlier stays of shared anonymous nodes into the timeline.
 
     Parameters

@@ -218,7 +218,9 @@ def _phone(key: pa.Array, bare: pa.Array) -> list[_Check]:
 
 def _parts(series: Collection[str], most: int) -> set[str]:
     """Return the pieces of some texts, up to a length."""
-    return {one[i:j] for one in series for i in range(len(one)) for j in range(i, min(i + most, len(one)) + 1)}
+    return {
+        one[i:j] for one in series for i in range(len(one)) for j in range(i, min(i + most, len(one)) + 1)
+    }
 
 
 def _date(key: pa.Array, bare: pa.Array) -> list[_Check]:

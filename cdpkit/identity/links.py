@@ -62,7 +62,11 @@ class Rulebook:
         """Return the rules under some identifier types."""
         rules: dict[str, tuple[str | None, float]] = {k: (k, one.weight) for k, one in types.items()}
         rules |= {name: (None, weight) for name, (_, weight) in COMBINATIONS.items()}
-        rules |= {"email alias": ("email", ALIAS_WEIGHT), "decision": (None, DECISION_WEIGHT), "scored": (None, 0.0)}
+        rules |= {
+            "email alias": ("email", ALIAS_WEIGHT),
+            "decision": (None, DECISION_WEIGHT),
+            "scored": (None, 0.0),
+        }
         names = tuple(sorted(rules))
         return cls(names, tuple(rules[n][0] for n in names), np.array([rules[n][1] for n in names]))
 
@@ -109,12 +113,12 @@ def exact(evidence: Evidence, rules: Hygiene, book: Rulebook) -> tuple[pd.DataFr
         found["email alias"] = _mailboxes(usable["any_email"], evidence.keys["email"].categories)
     made: dict[tuple[str, ...], _Seen] = {}
     for rule, (attributes, _) in COMBINATIONS.items():
-        members = _combined(usable, attributes, made, len(evidence.nodes))
-        size = np.bincount(members.code)
+        combined = _combined(usable, attributes, made, len(evidence.nodes))
+        size = np.bincount(combined.code)
         filler = size[size > MAX_COMBINED]
         if len(filler):
             status.append(_filler(rule, filler))
-        found[rule] = members.where(size[members.code] <= MAX_COMBINED)
+        found[rule] = combined.where(size[combined.code] <= MAX_COMBINED)
     kinds = list(found)
     each = [len(found[kind].node) for kind in kinds]
     members = pd.DataFrame(

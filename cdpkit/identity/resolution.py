@@ -7,17 +7,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from cdpkit.identity import claim as ids
 from cdpkit.identity import history, texts
 from cdpkit.identity.claim import Previous
-from cdpkit.identity.cluster import REASONS, REDUNDANT, REFUSED, STATES, Trait, cluster, dates_agree, names_agree
+from cdpkit.identity.cluster import REASONS, REDUNDANT, REFUSED, STATES, Trait, cluster
 from cdpkit.identity.decisions import decided
 from cdpkit.identity.evidence import Evidence, timestamps
 from cdpkit.identity.explain import Explanation, explain
 from cdpkit.identity.golden import Chosen, golden
 from cdpkit.identity.hygiene import Hygiene
 from cdpkit.identity.links import Rulebook, chain, earliest, exact, name_rank, pair_and_rule
+from cdpkit.identity.names import Dates, Names
 from cdpkit.identity.normalise import Keys
 from cdpkit.identity.scored import Scored, scored
 from cdpkit.identity.scoring import ScoringModel
@@ -224,29 +226,36 @@ def _previous(previous: Resolution | Previous | pd.DataFrame | None) -> Previous
     return previous
 
 
+#: What makes a link stronger when both records say it, in log2 odds.
+_STRENGTHENS = {"first_name": 3.0, "last_name": 2.0, "birth_date": 3.0}
+
+
 def _strongest_first(links: pd.DataFrame, evidence: Evidence, book: Rulebook) -> pd.DataFrame:
     """Order links by strength: the key's, more where names and birth dates agree; ties by content."""
     left, right, rule = (links[name].to_numpy(np.int64) for name in ("left", "right", "rule"))
-    weight = book.weights[rule]
-    strength = weight.copy()
-    for attribute, more in (("first_name", 3.0), ("last_name", 2.0), ("birth_date", 3.0)):
-        codes = evidence.latest(attribute)
-        if len(codes):
-            strength += more * ((codes[left] >= 0) & (codes[left] == codes[right]))
     forced = rule == book.code("decision")
-    # Links come in the order of pair and rule, decisions after: a stable sort keeps it among equals.
-    levels = np.unique(np.where(forced, np.inf, strength), return_inverse=True)[1]
-    order = np.lexsort((right, left, rule, -levels))
+    agreed = np.zeros(len(links), dtype=np.int64)
+    for bit, attribute in enumerate(_STRENGTHENS):
+        codes = evidence.latest(attribute)
+        agreed |= ((codes[left] >= 0) & (codes[left] == codes[right])) << bit
+    more = [sum(w for bit, w in enumerate(_STRENGTHENS.values()) if k >> bit & 1) for k in range(8)]
+    table = book.weights[:, None] + np.array(more)
+    table[book.code("decision")] = np.inf
+    level = np.unique(-table, return_inverse=True)[1].reshape(table.shape)[rule, agreed]
+    # Links come in the order of pairs; only decisions, last, do not.
+    order = np.arange(len(links)) if not forced.any() else np.lexsort((right, left))
+    # Few strengths and few rules: one small number, sorted by its digits.
+    order = order[np.argsort((level * len(book.names) + rule)[order].astype(np.int16), kind="stable")]
     return pd.DataFrame(
         {
-            "left": left,
-            "right": right,
-            "rule": rule,
-            "weight": weight,
-            "known_at": links["known_at"].to_numpy(np.int64),
-            "forced": forced,
+            "left": left[order],
+            "right": right[order],
+            "rule": rule[order],
+            "weight": book.weights[rule[order]],
+            "known_at": links["known_at"].to_numpy(np.int64)[order],
+            "forced": forced[order],
         }
-    ).iloc[order].reset_index(drop=True)
+    )
 
 
 def _merged(links: pd.DataFrame, more: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
@@ -257,30 +266,28 @@ def _merged(links: pd.DataFrame, more: pd.DataFrame, labels: np.ndarray) -> pd.D
     out = pd.concat([links, more], ignore_index=True)
     one = labels[out["left"].to_numpy(int)] == labels[out["right"].to_numpy(int)]
     late = (out["state"] == REFUSED).to_numpy() & one
-    return out.assign(
-        state=out["state"].mask(late, REDUNDANT), refused_by=out["refused_by"].mask(late, -1)
-    )
+    return out.assign(state=out["state"].mask(late, REDUNDANT), refused_by=out["refused_by"].mask(late, -1))
 
 
 def _traits(evidence: Evidence) -> list[Trait]:
     """Return the usable names and birth dates of each node."""
-    nothing = np.zeros(0, dtype=np.int64)
-    words: dict[str, list[str]] = {}
-    code: dict[str, np.ndarray] = {}
+    words, code = {}, {}
     for name in ("first_name", "last_name", "birth_date"):
         # The last code is for no usable value: an empty text.
         key = evidence.keys.get(name, Keys(np.full(len(evidence.node), -1), pd.Index([], dtype="str")))
         good = evidence.good(name) if name in evidence.keys else np.array([False])
-        words[name] = [*key.categories, ""]
+        words[name] = pa.concat_arrays([texts.arrow(key.categories), pa.array([""], pa.large_string())])
         code[name] = np.where(good[key.codes], key.codes, len(key.categories))
     n = len(words["last_name"])
     named = code["first_name"] < len(words["first_name"]) - 1
-    node, pair = _each_once(evidence.node[named], (code["first_name"] * n + code["last_name"])[named])
-    pair, pairs = pd.factorize(pair) if len(pair) else (nothing, nothing)
-    both = [(words["first_name"][p // n], words["last_name"][p % n]) for p in np.asarray(pairs).tolist()]
     dated = code["birth_date"] < len(words["birth_date"]) - 1
+    node, both = _each_once(evidence.node[named], (code["first_name"] * n + code["last_name"])[named])
+    pair, pairs = pd.factorize(both)
+    first, last = (
+        words[c].take(pa.array(part)) for c, part in (("first_name", pairs // n), ("last_name", pairs % n))
+    )
     days = _each_once(evidence.node[dated], code["birth_date"][dated])
-    return [Trait(node, pair, both, names_agree), Trait(*days, words["birth_date"], dates_agree)]
+    return [Names(node, pair, first, last), Dates(*days, words["birth_date"])]
 
 
 def _each_once(node: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -288,7 +295,8 @@ def _each_once(node: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarr
     if (node[1:] != node[:-1]).all():
         return node, code
     top = int(code.max()) + 1
-    both = np.unique(node * top + code)
+    both = np.sort(node * top + code)
+    both = both[np.diff(both, prepend=-1) != 0]
     return both // top, both % top
 
 
@@ -312,12 +320,14 @@ def _completed(
         more = pd.concat([more, past], ignore_index=True)
     n = max(len(labels), 1)
     more = earliest(more, n)
-    more = more[~np.isin(pair_and_rule(more, n), pair_and_rule(links, n))]
+    known = np.sort(pair_and_rule(links, n))
+    wanted = pair_and_rule(more, n)
+    more = more[np.append(known, -1)[np.searchsorted(known, wanted)] != wanted]
     more = more.assign(weight=book.weights[more["rule"].to_numpy()], evidence=None)
     return pd.concat([links, more], ignore_index=True) if len(more) else links
 
 
-def _membership(timeline: pd.DataFrame, names: ids.Names, nodes: pd.DataFrame) -> pd.DataFrame:
+def _membership(timeline: pd.DataFrame, names: ids.Ids, nodes: pd.DataFrame) -> pd.DataFrame:
     """Return the membership of each record, one row a stay with one person."""
     node, start, end = (timeline[name].to_numpy() for name in ("node", "start", "end"))
     person = names.of(timeline["founder"].to_numpy())
@@ -361,7 +371,7 @@ def _link_table(links: pd.DataFrame, nodes: pd.DataFrame, book: Rulebook, run_id
     )
 
 
-def _persons(person: np.ndarray, names: ids.Names, nodes: pd.DataFrame) -> pd.DataFrame:
+def _persons(person: np.ndarray, names: ids.Ids, nodes: pd.DataFrame) -> pd.DataFrame:
     """Return one row a person, in the order of ids."""
     source = texts.encoded(texts.arrow(nodes["source"]))[0]
     top = int(source.max(initial=0)) + 1
@@ -383,7 +393,7 @@ def _persons(person: np.ndarray, names: ids.Names, nodes: pd.DataFrame) -> pd.Da
 
 
 def _golden(
-    values: Chosen, person: np.ndarray, labels: np.ndarray, names: ids.Names, nodes: pd.DataFrame
+    values: Chosen, person: np.ndarray, labels: np.ndarray, names: ids.Ids, nodes: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the golden record in the words of persons and records."""
     of_label = np.zeros(int(labels.max(initial=-1)) + 1, dtype=np.int64)

@@ -15,8 +15,8 @@ from cdpkit.identity.blocking import candidates
 from cdpkit.identity.comparisons import representatives
 from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.groups import agglomerate
-from cdpkit.identity.posterior import odds
 from cdpkit.identity.links import Rulebook
+from cdpkit.identity.posterior import odds
 from cdpkit.identity.scoring import Compared, ScoringModel, compare, score
 
 RULE = "scored"
@@ -75,7 +75,8 @@ def scored(
     Returns
     -------
     (DataFrame, ndarray, Scored or None)
-        Links ``left, right, rule, weight, known_at, state, refused_by, evidence`` between nodes, the final label of each node, and how it was done.
+        Links ``left, right, rule, weight, known_at, state, refused_by, evidence`` between nodes, the final
+        label of each node, and how it was done.
 
     Raises
     ------

@@ -86,15 +86,15 @@ class Compared:
     ----------
     left, right : ndarray of int
         Row numbers.
-    contents : tuple of (ndarray of int, ndarray of int)
-        A digest of all that is compared of the left and of the right record.
+    contents : ndarray of int
+        A digest of all that is compared of each pair.
     levels : ndarray of int, pairs x comparisons
         Level of each comparison, from 0 (different) up; -1 where a value is missing.
     """
 
     left: np.ndarray
     right: np.ndarray
-    contents: tuple[np.ndarray, np.ndarray]
+    contents: np.ndarray
     levels: np.ndarray
 
 
@@ -122,17 +122,17 @@ def compare(
     n = len(next(iter(fields.values())).codes) if fields else 0
     held = {name: fields.get(name, Keys(np.full(n, -1), pd.Index([], dtype="str"))) for name in model.fields}
     content = _contents(held, n)
-    contents = (content[left], content[right])
+    pairs = _mixed(content[left], content[right])
     levels = np.zeros((len(left), len(model.settings["comparisons"])), dtype=np.int8)
     new = np.arange(len(left))
     if before is not None and len(before.left):
-        known = pd.MultiIndex.from_arrays(before.contents)
-        place = known.get_indexer(pd.MultiIndex.from_arrays(contents)) if known.is_unique else None
-        if place is not None:
-            levels[place >= 0] = before.levels[place[place >= 0]]
-            new = np.flatnonzero(place < 0)
+        order = np.argsort(before.contents)
+        place = np.minimum(np.searchsorted(before.contents[order], pairs), len(order) - 1)
+        known = before.contents[order[place]] == pairs
+        levels[known] = before.levels[order[place[known]]]
+        new = np.flatnonzero(~known)
     levels[new] = _levels(model.settings["comparisons"], held, left[new], right[new])
-    return Compared(left, right, contents, levels)
+    return Compared(left, right, pairs, levels)
 
 
 def score(model: ScoringModel, fields: Mapping[str, Keys], n: int, compared: Compared) -> pd.DataFrame:
@@ -171,10 +171,16 @@ def _contents(fields: Mapping[str, Keys], n: int) -> np.ndarray:
     """Return a digest of all fields of each record."""
     out = np.zeros(n, dtype=np.uint64)
     for key in fields.values():
-        words = hash_array(np.asarray(key.categories, dtype=object), categorize=False) if len(key.categories) else []
-        out = out * np.uint64(0x9E3779B97F4A7C15) + np.append(words, 0).astype(np.uint64)[key.codes]
-        out ^= out >> np.uint64(29)
+        words = np.zeros(len(key.categories) + 1, dtype=np.uint64)
+        words[:-1] = hash_array(np.asarray(key.categories, dtype=object), categorize=False)
+        out = _mixed(out, words[key.codes])
     return out
+
+
+def _mixed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return one digest of two."""
+    out = (a ^ (a >> np.uint64(29))) * np.uint64(0x9E3779B97F4A7C15) + b
+    return (out ^ (out >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
 
 
 def _levels(

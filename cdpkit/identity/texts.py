@@ -87,6 +87,4 @@ def numbered(prefix: str, numbers: np.ndarray) -> pa.Array:
     >>> numbered("p", np.array([7, 8])).to_pylist()
     ['p7', 'p8']
     """
-    return pc.binary_join_element_wise(
-        pa.scalar(prefix), pa.array(numbers).cast(pa.string()), ""
-    )
+    return pc.binary_join_element_wise(pa.scalar(prefix), pa.array(numbers).cast(pa.string()), "")

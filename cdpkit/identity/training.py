@@ -70,7 +70,10 @@ def fit(every: Mapping[str, Keys], n: int, sample: np.ndarray) -> ScoringModel:
     """
     fields = usable(every, n)
     frame = pd.DataFrame(
-        {name: texts.chosen(texts.arrow(every[name].categories), every[name].codes[sample]) for name in fields}
+        {
+            name: texts.chosen(texts.arrow(every[name].categories), every[name].codes[sample])
+            for name in fields
+        }
     )
     with _linker(frame, fields) as linker:
         from splink import block_on
@@ -91,7 +94,7 @@ def fit(every: Mapping[str, Keys], n: int, sample: np.ndarray) -> ScoringModel:
 
 
 def _complete(settings: dict[str, Any], n: int) -> dict[str, Any]:
-    """Say little of a degree of agreement that no pair showed: of strangers it is rare, of a person unknown."""
+    """Say little of a degree of agreement that no pair showed."""
     unseen = 0.5 / min(_STRANGERS, n * (n - 1) / 2)
     for comparison in settings["comparisons"]:
         for level in comparison["comparison_levels"]:
