@@ -200,7 +200,12 @@ def _order(contest: _Contest, values: pa.Array, code: np.ndarray, rule: str) -> 
         of_row[rows] = count[place]
         return -of_row[at]
 
-    time, recent = (lambda at: contest.known_at[at]), (lambda at: -contest.known_at[at])
+    def time(at: np.ndarray) -> np.ndarray:
+        return contest.known_at[at]
+
+    def recent(at: np.ndarray) -> np.ndarray:
+        return -contest.known_at[at]
+
     longest = lambda at: -length[code[at]]  # noqa: E731
     criteria: dict[str, list[_Worth]] = {
         "most recent": [recent, votes, longest],
@@ -208,7 +213,9 @@ def _order(contest: _Contest, values: pa.Array, code: np.ndarray, rule: str) -> 
         "most frequent": [votes, lambda at: vague[code[at]], longest, recent],
         "longest": [longest, votes, recent],
     }
-    return [*criteria[rule], lambda at: code[at]]
+    by_time = len(contest.known_at) > 0 and (contest.known_at != contest.known_at[0]).any()
+    timeless = [worth for worth in criteria[rule] if by_time or worth not in (time, recent)]
+    return [*timeless, lambda at: code[at]]
 
 
 def _values(evidence: Evidence, attribute: str) -> tuple[pa.Array, np.ndarray]:

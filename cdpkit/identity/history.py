@@ -81,6 +81,16 @@ def replay(known_from: np.ndarray, links: pd.DataFrame, rank: np.ndarray) -> pd.
     """
     n = len(known_from)
     left, right, at = (links[name].to_numpy(np.int64) for name in ("left", "right", "known_at"))
+    founder, start = np.arange(n), known_from.copy()
+    late = at > np.minimum(known_from[left], known_from[right])
+    if not late.any():
+        # Nobody was known before the links: there is no past to show.
+        label = components(n, left, right)
+        first = np.argsort(rank)[::-1]
+        founders = np.empty(n, dtype=np.int64)
+        founders[label[first]] = first
+        node = np.arange(n)
+        return pd.DataFrame({"node": node, "founder": founders[label], "start": start, "end": OPEN})
     order = np.lexsort((right, left, at))
     left, right, at = left[order], right[order], at[order]
     tree = np.sort(spanning(n, left, right, np.ones(len(left), dtype=bool)))
@@ -95,7 +105,6 @@ def replay(known_from: np.ndarray, links: pd.DataFrame, rank: np.ndarray) -> pd.
     begin = np.cumsum(joins) - joins
     node = np.argsort(label, kind="stable")
     size = np.cumsum(np.bincount(label, minlength=len(joins)))
-    founder, start = np.arange(n), known_from.copy()
     rows = []
     for k in range(int(joins.max(initial=0))):
         active = int(np.searchsorted(-joins, -k, side="left"))

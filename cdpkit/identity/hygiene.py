@@ -171,7 +171,7 @@ _Check = tuple[pa.Array, str]
 def _bare(key: pa.Array) -> pa.Array:
     """Return the letters and digits of each key, folded."""
     plain = pc.string_is_ascii(key)
-    bare = pc.replace_substring_regex(pc.ascii_lower(key), "[^a-z0-9]+", "")
+    bare = texts.replaced(pc.ascii_lower(key), "[^a-z0-9]+", "")
     if pc.all(plain).as_py() is not False:
         return bare
     hard = [(fold(text) or "").replace(" ", "") for text in pc.filter(key, pc.invert(plain)).to_pylist()]
@@ -194,9 +194,9 @@ def _repeats(bare: pa.Array, least: int) -> pa.Array:
 
 
 def _email(key: pa.Array, bare: pa.Array) -> list[_Check]:
-    domain = pc.if_else(_matches(key, "@"), pc.replace_substring_regex(key, "^[^@]*@", ""), "")
-    local = _bare(pc.replace_substring_regex(key, "(?s)@.*$", ""))
-    host = pc.replace_substring_regex(domain, r"(?s)\..*$", "")
+    domain = pc.if_else(_matches(key, "@"), texts.replaced(key, "^[^@]*@", ""), "")
+    local = _bare(texts.replaced(key, "(?s)@.*$", ""))
+    host = texts.replaced(domain, r"(?s)\..*$", "")
     return [
         (pc.or_(_isin(domain, _MAIL_DOMAINS), _isin(host, PLACEHOLDERS)), "placeholder domain"),
         (pc.invert(_matches(key, _EMAIL)), "not an address"),
@@ -206,7 +206,7 @@ def _email(key: pa.Array, bare: pa.Array) -> list[_Check]:
 
 
 def _phone(key: pa.Array, bare: pa.Array) -> list[_Check]:
-    national = pc.replace_substring_regex(key, "^(?:[+]..|0*)", "")
+    national = texts.replaced(key, "^(?:[+]..|0*)", "")
     long = pc.greater_equal(pc.utf8_length(key), 7)
     series = _parts(_SERIES, 9)
     return [

@@ -309,11 +309,11 @@ def phone_keys(column: pd.Series, country: pd.Series | None = None, default: str
 
 def email_aliases(values: pa.Array) -> pa.Array:
     """Return the mailbox behind each e-mail key (see `email_alias_key`)."""
-    untagged = pc.replace_substring_regex(values, r"(?s)^([^@+]+)[+][^@]*(@|$)", r"\1\2")
+    untagged = texts.replaced(values, r"(?s)^([^@+]+)[+][^@]*(@|$)", r"\1\2")
     gmail = pc.match_substring_regex(untagged, r"^[^@]*@(gmail|googlemail)[.]com$")
     if not pc.any(gmail).as_py():
         return untagged
-    local = pc.replace_substring(pc.replace_substring_regex(untagged, "@.*$", ""), ".", "")
+    local = pc.replace_substring(texts.replaced(untagged, "@.*$", ""), ".", "")
     mailbox = pc.binary_join_element_wise(local.cast(pa.string()), pa.scalar("@" + _GMAIL[0]), "")
     return pc.if_else(gmail, mailbox.cast(values.type), untagged)
 
@@ -321,7 +321,7 @@ def email_aliases(values: pa.Array) -> pa.Array:
 def cleaned(values: pa.Array) -> pa.Array:
     """Return each value as `clean` does."""
     held = pc.if_else(pc.string_is_ascii(values), values, pa.scalar(None, pa.large_string()))
-    blank = pc.replace_substring_regex(held, r"[\x00-\x20\x7f]+", " ")
+    blank = texts.replaced(held, r"[\x00-\x20\x7f]+", " ")
     return _made(values, pc.ascii_trim_whitespace(blank), clean)
 
 
@@ -356,24 +356,24 @@ def _ascii(values: pa.Array) -> pa.Array:
 
 def _plain_fold(values: pa.Array) -> pa.Array:
     bare = pc.replace_substring(_ascii(values), "'", "")
-    return pc.ascii_trim_whitespace(pc.replace_substring_regex(bare, "[^a-z0-9]+", " "))
+    return pc.ascii_trim_whitespace(texts.replaced(bare, "[^a-z0-9]+", " "))
 
 
 def _plain_name(values: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(_plain_fold(values), f"^(?:(?:{'|'.join(_TITLES)}) )+", "")
+    return texts.replaced(_plain_fold(values), f"^(?:(?:{'|'.join(_TITLES)}) )+", "")
 
 
 def _plain_code(values: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(_ascii(values), r"[\x00-\x20\x7f]+", "")
+    return texts.replaced(_ascii(values), r"[\x00-\x20\x7f]+", "")
 
 
 def _plain_email(values: pa.Array) -> pa.Array:
-    return pc.replace_substring_regex(_plain_code(values), "^mailto:", "")
+    return texts.replaced(_plain_code(values), "^mailto:", "")
 
 
 def _plain_number(values: pa.Array) -> pa.Array:
     code = _plain_code(values)
-    bare = pc.replace_substring_regex(code, "[^a-z0-9_]+", "")
+    bare = texts.replaced(code, "[^a-z0-9_]+", "")
     return pc.if_else(pc.equal(bare, ""), code, bare)
 
 
@@ -389,10 +389,10 @@ def _plain_street(values: pa.Array) -> pa.Array:
 
 def _plain_phone(values: pa.Array, region: str) -> pa.Array:
     """Return French numbers in E.164; the rest is for the library."""
-    digits = pc.replace_substring_regex(pc.replace_substring(_ascii(values), "(0)", ""), r"[^\d+]", "")
+    digits = texts.replaced(pc.replace_substring(_ascii(values), "(0)", ""), r"[^\d+]", "")
     begins = "(?:[+]33|0033|33|0)?" if region == "FR" else "(?:[+]33|0033)"
     shape = f"^{begins}([1-9][0-9]{{8}})$"
-    spelt = pc.replace_substring_regex(digits, shape, r"+33\1")
+    spelt = texts.replaced(digits, shape, r"+33\1")
     return pc.if_else(pc.match_substring_regex(digits, shape), spelt, pa.scalar(None, pa.large_string()))
 
 

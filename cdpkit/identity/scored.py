@@ -16,8 +16,9 @@ from cdpkit.identity.comparisons import representatives
 from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.groups import agglomerate
 from cdpkit.identity.links import Rulebook
+from cdpkit.identity.pairs import Compared, score
 from cdpkit.identity.posterior import odds
-from cdpkit.identity.scoring import Compared, ScoringModel, compare, score
+from cdpkit.identity.scoring import ScoringModel
 
 RULE = "scored"
 
@@ -96,8 +97,7 @@ def scored(
     fields = {name: key for name, key in found.fields.items() if name in model.fields}
     chosen = candidates(fields, len(size))
     reused = before.compared if before and before.model.settings == model.settings else None
-    compared = compare(model, fields, chosen.left, chosen.right, reused)
-    pairs = score(model, fields, len(size), compared)
+    pairs, compared = score(model, fields, len(size), chosen.left, chosen.right, reused)
     log2_odds, shares = odds(pairs, len(size))
     left, right = pairs["left"].to_numpy(np.int64), pairs["right"].to_numpy(np.int64)
     foes = [(int(labels[a]), int(labels[b])) for a, b in apart]

@@ -88,3 +88,20 @@ def numbered(prefix: str, numbers: np.ndarray) -> pa.Array:
     ['p7', 'p8']
     """
     return pc.binary_join_element_wise(pa.scalar(prefix), pa.array(numbers).cast(pa.string()), "")
+
+
+def replaced(values: pa.Array, pattern: str, by: str) -> pa.Array:
+    """Replace what a pattern finds; values without it, mostly all, are not written again.
+
+    Examples
+    --------
+    >>> replaced(pa.array(["a-b", "c", None]), "[-]", "").to_pylist()
+    ['ab', 'c', None]
+    """
+    hit = pc.match_substring_regex(values, pattern).fill_null(False)
+    found = pc.sum(hit).as_py() or 0
+    if found == 0:
+        return values
+    if 3 * found > len(values):
+        return pc.replace_substring_regex(values, pattern, by)
+    return pc.replace_with_mask(values, hit, pc.replace_substring_regex(values.filter(hit), pattern, by))

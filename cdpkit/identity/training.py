@@ -15,7 +15,8 @@ import pandas as pd
 from cdpkit.identity import texts
 from cdpkit.identity.comparisons import OWN, comparisons, frequencies, usable
 from cdpkit.identity.normalise import Keys
-from cdpkit.identity.scoring import ScoringModel, opened
+from cdpkit.identity.pairs import opened
+from cdpkit.identity.scoring import ScoringModel
 
 SEED = 11
 #: Pairs drawn to learn how often strangers agree, and pairs of one learning session.
