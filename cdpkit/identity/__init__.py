@@ -3,6 +3,7 @@
 from cdpkit.identity.claim import Previous
 from cdpkit.identity.decisions import decide, link_decisions, unmerge
 from cdpkit.identity.explain import Explanation
+from cdpkit.identity.graph import connected
 from cdpkit.identity.hygiene import Hygiene, IdentifierType
 from cdpkit.identity.metrics import agreement
 from cdpkit.identity.report import audit
@@ -19,6 +20,7 @@ __all__ = [
     "ScoringModel",
     "agreement",
     "audit",
+    "connected",
     "decide",
     "link_decisions",
     "previous",

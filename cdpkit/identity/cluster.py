@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+
+from cdpkit.identity.graph import components, spanning
 
 #: Records one person may hold; reached only by filler that every other rule let through.
 MAX_SIZE = 500
@@ -142,38 +142,6 @@ def _doubtful(labels: np.ndarray, traits: Sequence[Trait], decided: np.ndarray, 
     for trait in traits:
         out |= _disputed(trait, labels, len(out))
     return out
-
-
-def components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the connected component of each node, numbered by its first node.
-
-    Parameters
-    ----------
-    n : int
-        Number of nodes.
-    left, right : ndarray of int
-        Edges.
-
-    Examples
-    --------
-    >>> components(4, np.array([3]), np.array([1])).tolist()
-    [0, 1, 2, 1]
-    """
-    if n == 0:
-        return np.zeros(0, dtype=np.int64)
-    graph = coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(n, n))
-    labels = connected_components(graph, directed=False)[1]
-    return pd.factorize(labels)[0].astype(np.int64)
-
-
-def spanning(n: int, left: np.ndarray, right: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return the positions of the links that joining in their order would use, among some."""
-    at = np.flatnonzero(among)
-    pair = left[at] * n + right[at]
-    order = np.argsort(pair, kind="stable")
-    at = at[order[np.diff(pair[order], prepend=-1) != 0]]
-    graph = coo_matrix((at + 1.0, (left[at], right[at])), shape=(n, n)).tocsr()
-    return minimum_spanning_tree(graph, overwrite=True).data.astype(np.int64) - 1
 
 
 def _kruskal(

@@ -119,10 +119,12 @@ def _best(
         count = np.diff(np.append(start, len(code)))
         latest = np.maximum.reduceat(last[order], start)
         earliest = np.minimum.reduceat(first[order], start)
-        # Written worst first, so that the last write of a group is its best value.
-        best = np.lexsort((-code[start], latest, count))
-        chosen[group[start][best]] = code[start][best]
-        known[group[start][best]] = earliest[best]
+        group, code = group[start], code[start]
+        # Written worst first, so that the last write of a group is its best value; most have only one.
+        several = np.bincount(group, minlength=n)[group] > 1
+        rest = np.flatnonzero(several)
+        best = np.append(np.flatnonzero(~several), rest[np.lexsort((-code[rest], latest[rest], count[rest]))])
+        chosen[group[best]], known[group[best]] = code[best], earliest[best]
     return chosen, known
 
 
@@ -167,10 +169,12 @@ def _missing(name: str) -> str:
 def _slips(a: str, b: str, most: int) -> str:
     """Return the condition of at most so many slips, a swap of neighbours counted as one.
 
-    That distance costs ten times the plain one, which is at most twice as long: it rules most pairs out.
+    That distance costs ten times the plain one, which is at most twice as long: it rules most pairs out,
+    and lengths rule out most of the rest.
     """
     return (
-        f"CASE WHEN levenshtein({a}, {b}) <= {2 * most} THEN damerau_levenshtein({a}, {b}) <= {most}"
+        f"CASE WHEN abs(length({a}) - length({b})) > {most} THEN false"
+        f" WHEN levenshtein({a}, {b}) <= {2 * most} THEN damerau_levenshtein({a}, {b}) <= {most}"
         " ELSE false END"
     )
 

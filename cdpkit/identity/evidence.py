@@ -191,14 +191,19 @@ def _spans(node: np.ndarray, codes: np.ndarray, known_at: np.ndarray) -> pd.Data
     has = codes >= 0
     node, code, at = node[has], codes[has].astype(np.int64), known_at[has]
     if (node[1:] != node[:-1]).all():
-        return pd.DataFrame({"node": node, "code": code, "known_at": at, "last_at": at})
+        return _frame(node=node, code=code, known_at=at, last_at=at)
     order = np.argsort(node * (int(code.max()) + 1) + code, kind="stable")
     node, code, at = node[order], code[order], at[order]
     new = np.ones(len(node), dtype=bool)
     new[1:] = (node[1:] != node[:-1]) | (code[1:] != code[:-1])
     start = np.flatnonzero(new)
     end = np.append(start[1:], len(node))[: len(start)] - 1
-    return pd.DataFrame({"node": node[start], "code": code[start], "known_at": at[start], "last_at": at[end]})
+    return _frame(node=node[start], code=code[start], known_at=at[start], last_at=at[end])
+
+
+def _frame(**columns: np.ndarray) -> pd.DataFrame:
+    """Return a frame that shares its columns with what it was made of."""
+    return pd.DataFrame(columns, copy=False)
 
 
 _NOTHING = _spans(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))

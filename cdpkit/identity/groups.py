@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cdpkit.identity.cluster import MAX_SIZE, REASONS, REDUNDANT, REFUSED, USED, components
+from cdpkit.identity.cluster import MAX_SIZE, REASONS, REDUNDANT, REFUSED, USED
+from cdpkit.identity.graph import components
 
 #: One pair's say for or against a group, at most; and the say of a pair that no block held.
 _MOST, _UNSCORED = 10.0, -1.0

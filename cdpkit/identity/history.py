@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from cdpkit.identity.cluster import components, spanning
 from cdpkit.identity.evidence import Evidence
+from cdpkit.identity.graph import components, spanning
 from cdpkit.identity.links import Rulebook
 
 #: End of a membership that still holds.

@@ -26,7 +26,7 @@ class Names:
     def __init__(self, node: np.ndarray, code: np.ndarray, first: pa.Array, last: pa.Array) -> None:
         self.node, self.code, self._n = node, code, len(first)
         (word, words), (self._last, lasts) = (texts.encoded(part) for part in (first, last))
-        self._first, self._words, self._lasts = word, words, lasts
+        self._first, self._words, self._lasts = word, words.to_pylist(), lasts.to_pylist()
         # A last name as a first name, -1 where nobody is called so.
         self._swapped = pc.index_in(lasts, value_set=words).fill_null(-1).to_numpy()[self._last]
         self._length = pc.utf8_length(words).to_numpy()[word]
@@ -44,10 +44,7 @@ class Names:
         if a == b:
             return True
         if (a, b) not in self._known:
-            one, other = (
-                (self._words[int(self._first[i])].as_py(), self._lasts[int(self._last[i])].as_py())
-                for i in (a, b)
-            )
+            one, other = ((self._words[self._first[i]], self._lasts[self._last[i]]) for i in (a, b))
             self._known[a, b] = self._known[b, a] = names_agree(one, other)
         return self._known[a, b]
 
@@ -76,7 +73,7 @@ class Dates:
     """
 
     def __init__(self, node: np.ndarray, code: np.ndarray, day: pa.Array) -> None:
-        self.node, self.code, self._day = node, code, day
+        self.node, self.code, self._day = node, code, day.to_pylist()
         self._year = texts.encoded(pc.utf8_slice_codeunits(day, 0, 4))[0]
 
     def __len__(self) -> int:
@@ -85,7 +82,7 @@ class Dates:
 
     def agree(self, a: int, b: int) -> bool:
         """Tell whether two dates can be one person's."""
-        return a == b or dates_agree(self._day[a].as_py(), self._day[b].as_py())
+        return a == b or dates_agree(self._day[a], self._day[b])
 
     def disagree(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Tell which pairs can not be one person's."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pandas.util import hash_array
 
 from cdpkit.identity import texts
@@ -176,6 +177,11 @@ class _Scale:
         ]
         return max([*best, 0.0])
 
+    def length(self) -> float:
+        """Return the usual length of the texts it reads."""
+        usual = [pc.mean(pc.utf8_length(words)).as_py() or 0.0 for _, words in self.words.values()]
+        return 1.0 + sum(usual)
+
     def says(self, level: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Return the part of each pair's level in the log2 odds: more where a value is rare."""
         out = self.weights[level]
@@ -217,8 +223,10 @@ def _settle(
         bound += np.where(
             known, scale.says(np.where(known, levels[:, k], _MISSING), left, right), scale.most()
         )
-    # The comparisons that can cost a pair most come first.
-    order = sorted(range(len(scales)), key=lambda k: scales[k].weights[0] - scales[k].most())
+    # The comparisons that can cost a pair most come first, short texts before long ones.
+    order = sorted(
+        range(len(scales)), key=lambda k: (scales[k].weights[0] - scales[k].most()) / scales[k].length()
+    )
     at = np.flatnonzero(bound >= least)
     for k in order:
         new = at[levels[at, k] == _UNKNOWN]
