@@ -214,7 +214,6 @@ def _birth_date() -> list[dict]:
         _level(year, "only the year known"),
         _level(f"{days} <= 31 OR {_slips(a, b, 2)}", "two slips or a month apart"),
         _level(f"{days} <= 366", "a year apart"),
-        _level(f"{days} <= 3653", "ten years apart"),
         _level("ELSE", "different"),
     ]
 

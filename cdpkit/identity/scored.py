@@ -34,7 +34,8 @@ class Scored:
     blocks : DataFrame
         ``rule, n_blocks, n_pairs, blocks_left_out, pairs_left_out``: what was compared and what not.
     totals : dict
-        ``representatives``, ``pairs`` scored, and expected pairs of ``persons`` and of ``households``.
+        ``representatives``, ``pairs`` scored, and expected pairs of ``persons`` and of those who only look
+        like one (see `cdpkit.identity.posterior.odds`).
     compared : Compared
         The pairs as they were compared, for a later run to continue.
     """
@@ -98,7 +99,8 @@ def scored(
     chosen = candidates(fields, len(size))
     reused = before.compared if before and before.model.settings == model.settings else None
     pairs, compared = score(model, fields, len(size), chosen.left, chosen.right, reused)
-    log2_odds, shares = odds(pairs, len(size))
+    # Exact keys joined a chain of pairs for each person; they are of one person, and not compared again.
+    log2_odds, shares = odds(pairs, len(size), model.different, joined=int((size - 1).sum()))
     left, right = pairs["left"].to_numpy(np.int64), pairs["right"].to_numpy(np.int64)
     foes = [(int(labels[a]), int(labels[b])) for a, b in apart]
     group, state, why = agglomerate(len(size), left, right, log2_odds, size, foes)

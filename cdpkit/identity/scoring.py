@@ -33,6 +33,15 @@ class ScoringModel:
     frequencies: dict[str, dict[str, float]]
     n_records: int
 
+    @property
+    def different(self) -> dict[str, float]:
+        """Share of one person's records that differ outright, by comparison of a first name or birth date."""
+        return {
+            comparison["output_column_name"]: comparison["comparison_levels"][-1]["m_probability"]
+            for comparison in self.settings["comparisons"]
+            if comparison["output_column_name"] in ("first_name", "birth_date")
+        }
+
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""
         content = {

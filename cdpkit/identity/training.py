@@ -155,7 +155,7 @@ _AGREEMENT = {
     "first_name": (0.25, 0.2),
     "last_name": (0.25, 0.2),
     "birth_date": (0.25, 0.2),
-    "national_id": (0.25, 0.2),
+    "national_id": (0.25, 0.1),
 }
 _LEAST = 1e-5
 #: Most of one person under a degree of agreement that no pair of one person showed.
