@@ -10,6 +10,7 @@ from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
 from cdpkit.identity.scoring import ScoringModel
 from cdpkit.identity.tables import previous, records, store
+from cdpkit.identity.validity import expiring
 
 __all__ = [
     "Explanation",
@@ -22,6 +23,7 @@ __all__ = [
     "audit",
     "connected",
     "decide",
+    "expiring",
     "link_decisions",
     "previous",
     "records",

@@ -57,14 +57,18 @@ class IdentifierType:
         Carried by more records than this, a value is shared and links nobody.
     max_names : int
         Seen with more distinct first names than this, a value is shared.
+    valid_months : int, optional
+        Not seen for longer, a value holds no more; default: it holds for ever.
     """
 
     weight: float
     max_records: int
     max_names: int
+    valid_months: int | None = None
 
 
 #: Defaults by type. A person rarely leaves more traces than this under one value; shops and calls do.
+#: A cookie may be kept for thirteen months (CNIL, 2020).
 TYPES: dict[str, IdentifierType] = {
     "national_id": IdentifierType(20.0, 20, 4),
     "account_id": IdentifierType(16.0, 100, 4),
@@ -73,7 +77,7 @@ TYPES: dict[str, IdentifierType] = {
     "phone": IdentifierType(10.0, 20, 6),
     "app_id": IdentifierType(9.0, 10, 4),
     "device_id": IdentifierType(8.0, 10, 4),
-    "cookie_id": IdentifierType(8.0, 10, 4),
+    "cookie_id": IdentifierType(8.0, 10, 4, valid_months=13),
 }
 
 #: From this many distinct first names, nearly one a record, a value is generic whatever its cap.

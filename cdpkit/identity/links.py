@@ -16,6 +16,7 @@ from cdpkit.identity import texts
 from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.hygiene import Hygiene, IdentifierType, assess
 from cdpkit.identity.normalise import email_aliases
+from cdpkit.identity.validity import alive
 
 #: Combinations that link, with their strength in log2 odds. A birth date on 1 January counts only
 #: beside a postcode: many systems write it for "only the year is known".
@@ -88,7 +89,9 @@ class _Seen:
         return _Seen(self.node[kept], self.code[kept], self.known_at[kept])
 
 
-def exact(evidence: Evidence, rules: Hygiene, book: Rulebook) -> tuple[pd.DataFrame, pd.DataFrame]:
+def exact(
+    evidence: Evidence, rules: Hygiene, book: Rulebook, at: object = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Find every exact-key link and judge every identifier.
 
     Parameters
@@ -99,6 +102,8 @@ def exact(evidence: Evidence, rules: Hygiene, book: Rulebook) -> tuple[pd.DataFr
         What may link.
     book : Rulebook
         The rules by number.
+    at : timestamp-like, optional
+        The day of the resolution: what has expired by then links no more.
 
     Returns
     -------
@@ -107,7 +112,7 @@ def exact(evidence: Evidence, rules: Hygiene, book: Rulebook) -> tuple[pd.DataFr
         whole, of the others those in company) and the status of each identifier (see
         `cdpkit.identity.hygiene.assess`).
     """
-    usable, status = _usable(evidence, rules)
+    usable, status = _usable(evidence, rules, at)
     found: dict[str, _Seen] = {kind: usable[kind] for kind in rules.types if kind in usable}
     if "email" in usable:
         found["email alias"] = _mailboxes(usable["any_email"], evidence.keys["email"].categories)
@@ -157,13 +162,15 @@ def _filler(rule: str, sizes: np.ndarray) -> pd.DataFrame:
     ).astype(dict.fromkeys(("id_type", "value", "status", "reason"), "str"))
 
 
-def _usable(evidence: Evidence, rules: Hygiene) -> tuple[dict[str, _Seen], list[pd.DataFrame]]:
+def _usable(evidence: Evidence, rules: Hygiene, at: object) -> tuple[dict[str, _Seen], list[pd.DataFrame]]:
     """Return the keys that may link, by attribute, and the statuses of all."""
     linkable = evidence.nodes["may_link"].to_numpy()
     everyone = bool(linkable.all())
 
     def seen(name: str) -> _Seen:
         frame = evidence.seen(name)
+        if name in rules.types:
+            frame = frame[alive(frame["last_at"].to_numpy(), rules.types[name], at)]
         found = _Seen(*(frame[c].to_numpy() for c in ("node", "code", "known_at")))
         return found if everyone else found.where(linkable[found.node])
 
@@ -194,7 +201,7 @@ def _usable(evidence: Evidence, rules: Hygiene) -> tuple[dict[str, _Seen], list[
             rules,
         )
         records = judged["n_records"].to_numpy()
-        status.append(judged if everyone else judged[records > 0])
+        status.append(judged[records > 0] if (records == 0).any() else judged)
         # One record by itself links nobody; but the last sign-in of a device counts all accounts.
         company = (records > 1) | (kind == "account_id")
         usable[f"any_{kind}"] = found.where((state == 0)[found.code])

@@ -106,6 +106,7 @@ def resolve(
     source_priority: Sequence[str] = (),
     region: str = "FR",
     scoring: ScoringModel | bool | None = None,
+    at: object = None,
 ) -> Resolution:
     """Find the persons behind records.
 
@@ -135,7 +136,12 @@ def resolve(
         ISO country of phone numbers without a prefix, where the record names none.
     scoring : ScoringModel or bool, optional
         A model of an earlier run to score pairs by, or whether to learn one from these records. By
-        default pairs are scored where Splink is installed and the records carry enough to compare.
+        default the model of `previous` goes on when that is a Resolution, and only pairs of records that
+        are new or have changed are compared; else pairs are scored where Splink is installed and the
+        records carry enough to compare.
+    at : timestamp-like, optional
+        The day of the resolution, UTC: an identifier whose type has a validity (a cookie: thirteen
+        months) and that was not seen for longer links no more. By default nothing expires.
 
     Returns
     -------
@@ -183,7 +189,7 @@ def resolve(
     before = previous.scoring if isinstance(previous, Resolution) else None
     model = before.model if scoring is None and before is not None else scoring
 
-    members, status = exact(evidence, rules, book)
+    members, status = exact(evidence, rules, book, at)
     members, stays = history.sign_ins(evidence, members, book)
     links = pd.concat([chain(members, name_rank(evidence)), must], ignore_index=True)
     links = _strongest_first(links, evidence, book)
