@@ -138,7 +138,8 @@ def noise_of(intent: Array, units: Units) -> tuple[float, float]:
     What people want lasts from one of their touches to the next, so it makes channels come together, and
     each channel come with the covariate. The noise of the covariate does the second less, never the first:
     the two together give the variance of the intent behind it. Pairs of one channel are left out, since
-    a habit of media repeats a channel without any intent. A factor model's reliability, by moments.
+    a habit of media repeats a channel without any intent. A factor model's reliability, by moments. Campaigns
+    in which one channel sets off another break it: give the noise then.
 
     Returns
     -------
