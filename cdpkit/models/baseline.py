@@ -15,8 +15,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from cdpkit.errors import CdpkitError
 from cdpkit.evaluate import log_losses, paired
-from cdpkit.models.appetence import BASE, resemblance
+from cdpkit.models.appetence import BASE
 from cdpkit.models.frame import Columns
+from cdpkit.models.resemblance import share_reached
 from cdpkit.models.state import read_json, write_json
 
 Array = NDArray[np.float64]
@@ -30,6 +31,7 @@ MEASURES = {
     "rank": ("of the others passed by a held-out seed", "des autres dépassés par un membre mis à part"),
     "ndcg": ("NDCG a person", "NDCG par personne"),
     "z": ("standard errors", "erreurs types"),
+    "gini": ("of Gini of spend", "de Gini de la dépense"),
 }
 
 
@@ -136,7 +138,7 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
 
     def resemblance(self, X: pd.DataFrame) -> Array:
         """Return 0 to 100: the share of those who met the definition whom this person's score reaches."""
-        return resemblance(self.predict_proba(X)[:, 1], self.definers_)
+        return share_reached(self.predict_proba(X)[:, 1], self.definers_)
 
     def contributions(self, X: pd.DataFrame, exact: bool = False) -> pd.DataFrame:
         """Return the log-odds the rule's one column adds to the average person's."""

@@ -87,7 +87,7 @@ def _interactions(held: Array, won: Array, weight: Array) -> tuple[Array, Array]
     pairs = list(combinations(range(k), 2))
     both = np.column_stack([sets[:, a] * sets[:, b] for a, b in pairs]) if pairs else np.zeros((len(sets), 0))
     design = np.column_stack([np.ones(len(sets)), sets, both])
-    beta = logit(design, share, total, np.arange(len(sets))).coefficient
+    beta = logit(design, share, total.astype(float), np.arange(len(sets))).coefficient
     p = expit(design @ beta)
     # The ridge of the fit enters the curvature too: pairs hardly seen get a wide error, not an infinite one.
     curve = (design * (total * p * (1 - p))[:, None]).T @ design + 1e-3 * np.eye(design.shape[1])
