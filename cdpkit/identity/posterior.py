@@ -15,6 +15,8 @@ import pandas as pd
 from cdpkit.identity.comparisons import OWN
 
 _ROUNDS = 500
+#: Pairs that teach the shares; of more, every so many.
+_TAUGHT_BY = 50_000
 _CLIP = 300.0
 #: Share of one person's records that differ outright in a first name or birth date: at first, and bounds.
 _START, _WRONG = 0.1, (0.002, 0.3)
@@ -74,20 +76,49 @@ def odds(
     if pairs.empty or total < 1:
         return np.zeros(len(pairs)), dict.fromkeys(("persons", *_KINDS), 0.0)
     person, others = _likelihoods(pairs)
-    share = np.full(1 + len(others), n / 4 / total)
     rates = {name: rate for name, rate in (different or {}).items() if f"level_{name}" in pairs}
-    apart = {name: (pairs[f"level_{name}"] == 0).to_numpy() for name in rates}
-    given = {name: (pairs[f"level_{name}"] >= 0).to_numpy() for name in rates}
+    level = {name: pairs[f"level_{name}"].to_numpy() for name in rates}
+    # Every so many pairs: they come in the order of records, which says nothing of what they are.
+    some = slice(None, None, -(-len(pairs) // _TAUGHT_BY))
+    weight = len(pairs) / len(person[some])
+    share, wrong = _shares(
+        person[some],
+        others[:, some],
+        {name: one[some] for name, one in level.items()},
+        rates,
+        total / weight,
+        n / 4 / total,
+        joined / weight,
+    )
+    for name, rate in rates.items():
+        person[level[name] == 0] *= wrong[name] / rate
+    out = np.log2(share[0] * person) - np.log2(share[1:] @ others + (1 - share.sum()))
+    return out, dict(zip(("persons", *_KINDS), (share * total).tolist(), strict=True))
+
+
+def _shares(
+    person: np.ndarray,
+    others: np.ndarray,
+    level: Mapping[str, np.ndarray],
+    rates: Mapping[str, float],
+    total: float,
+    start: float,
+    joined: float,
+) -> tuple[np.ndarray, dict[str, float]]:
+    """Return the share of each kind of pair among all, and of one person's records that differ outright."""
+    share = np.full(1 + len(others), start)
+    apart = {name: one == 0 for name, one in level.items()}
+    given = {name: one >= 0 for name, one in level.items()}
     wrong = {name: min(rate, _START) for name, rate in rates.items()}
     for _ in range(_ROUNDS):
         now = person.copy()
         for name, rate in rates.items():
             now[apart[name]] *= wrong[name] / rate
         # Pairs that no block held are strangers.
-        whole = share[0] * now + share[1:] @ others + (1 - share.sum())
-        likely = share[0] * now / whole
+        whole = 1 / (share[0] * now + share[1:] @ others + (1 - share.sum()))
+        likely = share[0] * now * whole
         persons = float(likely.sum()) + joined
-        count = np.append(persons, share[1:] * (others @ (1 / whole)))
+        count = np.append(persons, share[1:] * (others @ whole))
         for kind, name in _TOLD_BY.items():
             k = 1 + list(_KINDS).index(kind)
             differ = float(likely[apart[name]].sum()) if name in apart else 0.0
@@ -100,8 +131,7 @@ def odds(
         share = after
         if settled.all():
             break
-    out = np.log2(share[0] * now) - np.log2(share[1:] @ others + (1 - share.sum()))
-    return out, dict(zip(("persons", *_KINDS), (share * total).tolist(), strict=True))
+    return share, wrong
 
 
 def _likelihoods(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
