@@ -188,9 +188,9 @@ def test_one_pair_that_looks_alike_does_not_join_groups_that_do_not() -> None:
 
 def test_where_homes_are_shared_a_shared_home_says_less() -> None:
     """The same pair is one person in a base of loners and a household in a base of households."""
-    pair = {"bayes": 12.0, "says_first_name": -3.0, "says_birth_date": 0.0}
-    person = {"bayes": 40.0, "says_first_name": 10.0, "says_birth_date": 10.0}
-    family = {"bayes": 25.0, "says_first_name": -6.0, "says_birth_date": -6.0}
+    pair = {"bayes": 12.0, "says_first_name": -3.0, "says_birth_date": 0.0, "says_street": 15.0}
+    person = {"bayes": 40.0, "says_first_name": 10.0, "says_birth_date": 10.0, "says_street": 20.0}
+    family = {"bayes": 25.0, "says_first_name": -6.0, "says_birth_date": -6.0, "says_street": 37.0}
     loners, _ = odds(pd.DataFrame([pair] + [person] * 200), n=1000)
     homes, shares = odds(pd.DataFrame([pair] + [person] * 200 + [family] * 300), n=1000)
     assert loners[0] > 0 > homes[0]
