@@ -28,7 +28,7 @@ PRIOR_PEOPLE = 10.0
 #: What a gain is counted in, in English and in French.
 MEASURES = {
     "nat": ("nat a person", "nat par personne"),
-    "rank": ("of the others passed by a held-out seed", "des autres dépassés par un membre mis à part"),
+    "rank": ("in the log of a held-out seed's rank", "en log du rang d'un membre mis à part"),
     "ndcg": ("NDCG a person", "NDCG par personne"),
     "z": ("standard errors", "erreurs types"),
     "gini": ("of Gini of spend", "de Gini de la dépense"),

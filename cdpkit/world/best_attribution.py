@@ -89,7 +89,10 @@ def observed(
     inside = (on >= 0) & (on < days)
     bought[place.get_indexer(orders["person_id"])[inside], on[inside]] = True
     luck = np.random.default_rng(seed)
-    row, day = np.nonzero(bought | (luck.random((n, days)) < keep))
+    # Who is not there yet is neither reached nor buys: a moment counts from the day after the first visit.
+    there = visits.groupby("person")["started_at"].min().reindex(place).to_numpy().astype("datetime64[us]")
+    known = there[:, None] < first + np.arange(days) * _DAY
+    row, day = np.nonzero((bought | (luck.random((n, days)) < keep)) & known)
     moments = pd.DataFrame(
         {
             "person_id": place[row],

@@ -164,8 +164,8 @@ def _others(rng: np.random.Generator, rows: int, nodes: int) -> Frames:
     }  # fmt: skip
     made["order_lines"] = _fact(rng, rows, nodes, "order_id").assign(
         line_no=1, product_id=_some(rng, products, rows, 0.9), quantity=_some(rng, [1, 2, -1], rows, 0.9).astype("Int64"))  # fmt: skip
-    for name, times in (("quotes", ["accepted_at"]), ("contracts", ["cancelled_at", "renewed_at"]),
-                        ("bookings", ["cancelled_at"]), ("watchlists", ["removed_at"])):  # fmt: skip
+    for name, times in (("quotes", ["accepted_at", "declined_at"]), ("contracts", ["cancelled_at", "renewed_at"]),
+                        ("bookings", ["cancelled_at"]), ("watchlists", ["removed_at"]), ("order_lines", ["returned_at"])):  # fmt: skip
         for time in times:
             made[name][time] = _later(rng, made[name]["event_time"], 0.4)
     made["touches"]["kind"] = _some(rng, ["impression", "click"], n)

@@ -99,6 +99,8 @@ def test_every_credit_stands_side_by_side_and_agrees_with_the_hand() -> None:
         # One touch of half-life later each: 1, 2, 4, 8 of 15; and 1, 2 of 3.
         "time_decay": [1 / 15 + 2 / 3, 2 / 15 + 4 / 3, 4 / 15, 8 / 15],
     }
+    for method in table:
+        assert math.fsum(table[method]) == 3.0, method
     for method, credit in hand.items():
         assert np.allclose(table[method].drop(BASELINE), credit), method
     # a always leads to b; from b: 2 of 8 convert, 5 end, 1 goes on to c, d and converts: 3/8 of all convert.

@@ -87,6 +87,7 @@ def test_planted_twins_are_found_and_convert_more() -> None:
     twins = model.twins(list(X.index[is_seed]), 5)["twin"]
     converted = pd.Series(later, index=X.index).reindex(twins).dropna()
     assert converted.mean() > 1.5 * later[~is_seed].mean()
+    assert not set(X.index[is_seed]) & (set(twins) | set(found["twin"]))
 
 
 def test_the_rule_is_served_where_no_learner_beats_it() -> None:

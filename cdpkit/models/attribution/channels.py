@@ -82,7 +82,7 @@ def _interactions(held: Array, won: Array, weight: Array) -> tuple[Array, Array]
     """Return each pair's log-odds beyond the sum of the two alone, all pairs held at once, and its error."""
     k = held.shape[1]
     sets, row = np.unique(held, axis=0, return_inverse=True)
-    total = np.bincount(row.ravel(), weight, len(sets))
+    total = np.bincount(row.ravel(), weight, len(sets)).astype(float)
     share = np.bincount(row.ravel(), won, len(sets)) / np.where(total > 0, total, 1.0)
     pairs = list(combinations(range(k), 2))
     both = np.column_stack([sets[:, a] * sets[:, b] for a, b in pairs]) if pairs else np.zeros((len(sets), 0))

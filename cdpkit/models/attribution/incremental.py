@@ -25,6 +25,9 @@ HALF_LIVES = (1.0, 3.0, 7.0, 14.0)
 _RIDGE = 1.0
 _DRAWS = 400
 
+#: Conversions with an exposure of this much that an effect must have behind it to be told.
+_LEAST, _SOME = 10, 0.1
+
 
 @dataclass(frozen=True)
 class Units:
@@ -125,9 +128,12 @@ def logit(design: Array, y: Array, weight: Array, group: Codes, start: Array | N
     people = int(group.max(initial=-1)) + 1
     sums = np.stack([np.bincount(group, column, people) for column in score.T], axis=1)
     inverse = np.linalg.inv(hessian + 1e-9 * np.eye(len(beta)))
+    robust = inverse @ (sums.T @ sums) @ inverse * people / max(people - 1, 1)
+    # With few conversions the robust variance is too sure of itself: it is never under the model's own.
+    wider = np.sqrt(np.maximum(np.diag(inverse) / np.maximum(np.diag(robust), 1e-300), 1.0))
     return Fitted(
         beta,
-        inverse @ (sums.T @ sums) @ inverse * people / max(people - 1, 1),
+        robust * np.outer(wider, wider),
         float((weight * (y * margin - np.logaddexp(0, margin))).sum()),
     )
 
@@ -138,7 +144,8 @@ def noise_of(intent: Array, units: Units) -> tuple[float, float]:
     What people want lasts from one of their touches to the next, so it makes channels come together, and
     each channel come with the covariate. The noise of the covariate does the second less, never the first:
     the two together give the variance of the intent behind it. Pairs of one channel are left out, since
-    a habit of media repeats a channel without any intent. A factor model's reliability, by moments.
+    a habit of media repeats a channel without any intent. A factor model's reliability, by moments. Campaigns
+    in which one channel sets off another break it: give the noise then.
 
     Returns
     -------
@@ -346,7 +353,9 @@ def _summed(
     effect = fitted.coefficient[1 : 1 + k]
     se = np.sqrt(np.maximum(np.diag(fitted.covariance)[1 : 1 + k], 1e-300))
     z = effect / se
-    found = z > norm.isf(level / max(k, 1))
+    # A normal law for an effect needs some conversions behind it.
+    behind = ((units.exposure > _SOME) * (units.converted * units.weight)[:, None]).sum(axis=0)
+    found = (z > norm.isf(level / max(k, 1))) & (behind >= _LEAST)
     luck = np.random.default_rng(seed)
     drawn = luck.multivariate_normal(
         fitted.coefficient, fitted.covariance, size=_DRAWS, method="eigh", check_valid="ignore"
@@ -389,5 +398,8 @@ def _added(units: Units, design: Array, beta: Array) -> Array:
     # Of each conversion seen, the share of its chance that the touches make.
     bought = units.converted > 0
     margin = design[bought] @ beta + units.fresh[bought] @ effect
-    made = shares(margin, (units.exposure + units.fresh)[bought] * effect) / expit(margin)[:, None]
+    made = (
+        shares(margin, (units.exposure + units.fresh)[bought] * effect)
+        / np.maximum(expit(margin), 1e-12)[:, None]
+    )
     return (made * (units.weight * units.converted)[bought, None]).sum(axis=0)

@@ -28,6 +28,10 @@ CANDIDATES: dict[str, tuple[str, ...]] = {
 }
 RULE = "direction"
 
+#: Share of the others within which ranks differ little: audiences are a few in a hundred, so what happens
+#: far down a list counts little, and the judgement is on the log of a seed's rank beyond this share.
+HEAD = 0.03
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -40,7 +44,8 @@ class Choice:
     verdict : Verdict
         Whether the best of the learners beats the direction.
     table : DataFrame
-        ``candidate, auc, difference, se, chosen``, a row a candidate; `difference` to the direction.
+        ``candidate, auc, gain, se, chosen``, a row a candidate; the gain over the direction is in the log of
+        a held-out seed's rank.
     above : ndarray
         For each seed, the share of the others that score above it when it is held out, by the candidate
         served.
@@ -119,17 +124,17 @@ def choose(
         for name, parts in tried.items():
             score = np.mean([z[kind] for kind in parts], axis=0)
             above[name][fold == k] = share_above(score[seeds[fold == k]], score[others])
-    best = min(tried, key=lambda name: above[name].mean())
-    best = best if method == "auto" else method
-    gap = paired(above[best], above[RULE])
+    depth = {name: np.log(HEAD + a) for name, a in above.items()}
+    best = min(tried, key=lambda name: depth[name].mean()) if method == "auto" else method
+    gap = paired(depth[best], depth[RULE])
     decided = "model" if best != RULE and gap.better(2.0) else "rule"
     name = best if decided == "model" or method != "auto" else RULE
-    gaps = {n: paired(a, above[RULE]) for n, a in above.items()}
+    gaps = {n: paired(d, depth[RULE]) for n, d in depth.items()}
     table = pd.DataFrame(
         {
             "candidate": list(tried),
             "auc": [1 - above[n].mean() for n in tried],
-            "difference": [-gaps[n].mean for n in tried],
+            "gain": [-gaps[n].mean for n in tried],
             "se": [gaps[n].se for n in tried],
             "chosen": [n == name for n in tried],
         }
