@@ -70,6 +70,8 @@ class Built:
             ``person_id`` (str), ``as_of`` (datetime64[us]), then the features; missing is NaN.
         """
         import pandas as pd
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
         if dtype not in ("float64", "float32"):
             raise FeatureError("`dtype` must be 'float64' or 'float32'", got=dtype)
@@ -82,7 +84,11 @@ class Built:
             output = self.features[name]
             column = table[name]
             if output.dtype == "category":
-                columns[name] = pd.Categorical(column.to_pylist(), categories=list(output.categories))
+                listed = pa.array(output.categories, column.type)
+                codes = pc.index_in(column, value_set=listed).fill_null(-1).to_numpy()
+                columns[name] = pd.Categorical.from_codes(
+                    codes, dtype=pd.CategoricalDtype(list(output.categories))
+                )
             else:
                 columns[name] = column.to_numpy().astype(dtype, copy=False)
         return pd.DataFrame(columns)
