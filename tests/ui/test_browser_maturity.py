@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-for-tests-only"
 PATIENCE = 90_000
-ERRORS = re.compile(r"traceback|undefined|NaN|\[object|\{\w+\}|null", re.I)
+ERRORS = re.compile(r"Traceback|undefined|\bNaN\b|\[object|\{\w+\}|\bnull\b")
 
 
 def _payload() -> dict[str, Any]:
