@@ -33,10 +33,11 @@ from cdpkit.features.kinds import (
 )
 from cdpkit.features.patterns import Distinct, Gap, Repeats, Sessions, Trend
 from cdpkit.features.population import Population
+from cdpkit.features.rows import facts
 
 __all__ = [
     "Age", "Built", "ChangeDetector", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap",
-    "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean", "Min",
-    "monthly", "PerSession", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Signal",
+    "facts", "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean",
+    "Min", "monthly", "PerSession", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Signal",
     "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
 ]  # fmt: skip

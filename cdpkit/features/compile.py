@@ -317,3 +317,32 @@ _FORMULAS = {
     "field": _latest, "slope": _slope, "reached": _reached, "stock": _stock, "knowledge": _knowledge,
     "hours": _hours, "by_session": _by_session, "micro_by_session": _micro_by_session, "style": _style,
 }  # fmt: skip
+
+
+def statement(
+    outputs: Sequence[Output],
+    where_is: dict[Part, tuple[str, str]],
+    joins: Sequence[exp.Join],
+    clock: Clock,
+    first_seen: dict[str, Tree],
+) -> exp.Select:
+    """Return the statement of outputs whose parts were computed elsewhere.
+
+    Parameters
+    ----------
+    outputs : sequence of Output
+    where_is : dict
+        Relation and column of each part.
+    joins : sequence of Join
+        The relations, each joined to the persons `p`.
+    clock : Clock
+    first_seen : dict
+        For each source a numeric fill depends on, when it first said anything.
+    """
+    columns = [_column(output, where_is, clock) for output in outputs]
+    keys = [col(name, "p") for name in ("key", "person_id", "as_of")]
+    joined = list(joins)
+    if first_seen:
+        times = exp.Select(expressions=[named(time, name) for name, time in first_seen.items()])
+        joined.append(join(exp.Subquery(this=times, alias=exp.TableAlias(this=exp.to_identifier(_SEEN)))))
+    return select([*keys, *columns], table(PERSONS, "p"), joined)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: The purpose features are computed for.
 PURPOSE = "profiling"
 
-_PERMITTED = "feature_permitted"
+_PERMITTED, _STILL = "feature_permitted", "feature_still_permitted"
 
 
 def permit(engine: Engine, as_of: object, *, rows: str | None = None, also_at: object = None) -> Tree:
@@ -41,7 +41,9 @@ def permit(engine: Engine, as_of: object, *, rows: str | None = None, also_at: o
     """
     query = consent.nodes_sql(PURPOSE, as_of) if rows is None else consent.rows_sql(PURPOSE, rows)
     if also_at is not None:
-        still = consent.nodes_sql(PURPOSE, also_at)
+        # A table of its own: some dialects write the parts of both questions in one list, where names clash.
+        engine.materialise(_STILL, consent.nodes_sql(PURPOSE, also_at).sql(dialect=engine.dialect))
+        still = select([col("node_id")], table(_STILL))
         query = query.where(exp.In(this=exp.column("node_id"), query=exp.Subquery(this=still)), copy=False)
     engine.materialise(_PERMITTED, query.sql(dialect=engine.dialect))
     columns = [col("node_id")] if rows is None else [col("node_id"), col("as_of")]

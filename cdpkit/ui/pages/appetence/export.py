@@ -16,6 +16,7 @@ _KNOWN = (
     "unsubscribed",
     "no_consent",
     "no_address",
+    "source_terms",
     "address_refused",
     "same_address",
     "bounced",
@@ -23,6 +24,12 @@ _KNOWN = (
     "control",
     "capped",
     "suspended",
+    "left_out",
+    "source_terms",
+    "not_eligible",
+    "already_bought",
+    "excluded",
+    "too_recent",
 )
 
 
