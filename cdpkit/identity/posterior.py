@@ -139,9 +139,9 @@ def _likelihoods(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     says = {
         c.removeprefix("says_"): pairs[c].to_numpy(dtype=float) for c in map(str, pairs) if c[:5] == "says_"
     }
-    person = np.exp2(np.clip(pairs["bayes"].to_numpy(dtype=float), -_CLIP, _CLIP))
+    bayes = pairs["bayes"].to_numpy(dtype=float)
     others = np.empty((len(_KINDS), len(pairs)))
     for k, shares in enumerate(_KINDS.values()):
-        said = sum((part for name, part in says.items() if shares(name)), np.zeros(len(pairs)))
-        others[k] = np.exp2(np.clip(said, -_CLIP, _CLIP))
-    return person, others
+        own = sum((part for name, part in says.items() if not shares(name)), np.zeros(len(pairs)))
+        others[k] = np.exp2(np.clip(bayes - own, -_CLIP, _CLIP))
+    return np.exp2(np.clip(bayes, -_CLIP, _CLIP)), others
