@@ -11,7 +11,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export MLFLOW_ALLOW_PICKLE_DESERIALIZATION := false
 export PYTHONWARNINGS := ignore::DeprecationWarning:jupyter_client
 
-.PHONY: help setup demo test lint format bench lab wheel lock browser pictures clean
+.PHONY: help setup demo test lint format bench lab wheel lock browser java pictures clean
 
 help:  ## what each target does
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | column -t -s '|'
@@ -36,7 +36,7 @@ demo: setup  ## from generated raw exports to dashboards (SERVE=0 stops after th
 
 # The tests of a file share costly fixtures, so one worker takes them all. Marks of groups would not do: pytest 9.2
 # and pytest-xdist 3.8 ignore them together, without a word (pytest-xdist issue 1386).
-test: lint browser  ## lint, types, doctests and every test
+test: lint browser java  ## lint, types, doctests and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: setup  ## style and types
@@ -55,6 +55,13 @@ browser: setup
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	  fi; }
 	@$(BIN)/python tests/browser.py >/dev/null
+
+# Spark runs on Java. As root on Debian it is installed; elsewhere the Spark tests skip and say what to do.
+java: setup
+	@$(BIN)/python -c 'import sys; from cdpkit.engine.spark import why_not; sys.exit(why_not() == "no java")' || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq default-jre-headless >/dev/null; \
+	  else echo "No Java: the Spark tests will be skipped. On Debian or Ubuntu: apt-get install default-jre-headless"; fi; }
 
 bench: setup  ## measure (NAME=appetence for one); results in tests/benchmarks/results
 	@for file in tests/benchmarks/bench_$(if $(NAME),$(NAME),*).py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

@@ -364,5 +364,37 @@ def doctor(
         )
 
 
+source_app = typer.Typer(
+    help="Describe the exports of a source, and try the description.", no_args_is_help=True
+)
+app.add_typer(source_app, name="source")
+
+
+@source_app.command("guess")
+def source_guess(file: Annotated[str, typer.Argument(help="A file of the source.")]) -> None:
+    """Propose a contract from the first records of a file; what is not proven stands at its head."""
+    from cdpkit import sources
+
+    typer.echo(sources.guess(_existing(file)).toml, nl=False)
+
+
+@source_app.command("check")
+def source_check(
+    contract: Annotated[str, typer.Argument(help="A contract (TOML), or the name of a source.")],
+    path: Annotated[str, typer.Argument(help="File or folder to try it on, without writing.")] = "",
+) -> None:
+    """Explain what a contract does, and list every fault it would meet."""
+    from cdpkit import sources
+    from cdpkit.sources.registry import contracts_of
+
+    contracts = contracts_of(_contract(contract))
+    for one in contracts:
+        typer.echo("\n".join(sources.explain(one)))
+    for tried in sources.check(contracts, _existing(path)) if path else []:
+        typer.echo(f"{tried.dataset} ({tried.file}): {tried.good:,} of {tried.records_in:,} records good")
+        for reason, n in tried.reasons.most_common():
+            typer.echo(f"  {n:,} would be set aside: {reason}")
+
+
 if __name__ == "__main__":
     main()

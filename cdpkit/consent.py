@@ -1,8 +1,9 @@
 """Who may be stitched, profiled and activated: one rule, read as of a time.
 
 Activation needs a recorded grant for the channel. Stitching and profiling follow the latest decision;
-without one, the basis that the record's source declares. Everything else is no. Decisions are joined
-to persons here, so that no other module re-tells the rule.
+without one, the basis that the record's source declares. Terms of the source that do not allow the purpose,
+or no longer, win over both. Everything else is no. Decisions are joined to persons here, so that no other
+module re-tells the rule.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ _RULE = """
     FROM held AS h
     LEFT JOIN said AS d ON d.holder = h.holder AND d.as_of = h.as_of AND d.place = 1
     LEFT JOIN standing AS b ON b.source = h.source
-    WHERE d.status = 'granted' OR (d.status IS NULL AND b.source IS NOT NULL)
+    LEFT JOIN source_terms AS u ON u.source = h.source AND u.purpose = :purpose
+    WHERE (d.status = 'granted' OR (d.status IS NULL AND b.source IS NOT NULL))
+      AND (u.source IS NULL OR (u.allowed AND (u.until IS NULL OR u.until > h.as_of OR h.as_of >= :end)))
 """
 
 
@@ -78,7 +81,7 @@ def permitted_nodes(
     Parameters
     ----------
     engine : Engine
-        Reads ``nodes, consents, source_bases`` and, but for stitching, ``membership``.
+        Reads ``nodes, consents, source_bases, source_terms`` and, but for stitching, ``membership``.
     purpose : str
         ``stitching``, ``profiling`` or ``activation``.
     as_of : timestamp-like, optional
@@ -230,6 +233,8 @@ def _rule(purpose: str, channel: str | None, moments: exp.Query, held: str) -> e
         "any_channel": exp.Boolean(this=channel is None),
         "standing": exp.Boolean(this=purpose != "activation"),
         "basis": exp.Literal.string(STANDING_BASIS),
+        # "Everything known" has no date to hold an agreement's end against: whoever acts gives one.
+        "end": exp.cast(exp.Literal.string(_END), "TIMESTAMP"),
     }
     tree = parse_one(_RULE, dialect="duckdb", into=exp.Select)
     for place in list(tree.find_all(exp.Placeholder)):

@@ -91,3 +91,7 @@ class NotebookError(CdpkitError):
 
 class NotEnoughDataError(CdpkitError):
     """A model declines: the data cannot carry it, and the message says how much is missing."""
+
+
+class MissingToolError(CdpkitError):
+    """A step needs a program that is not on this machine, and says which."""

@@ -64,6 +64,7 @@ OWNERS = {
     "xgboost": {"models"},
     "shap": {"models", "plots"},
     "typer": {"cli"},
+    "faiss": {"models"},
 }
 
 LIGHT_IMPORT_REFUSES = {*OWNERS, "pandas", "numpy", "duckdb", "pyarrow", "sklearn", "scipy"}

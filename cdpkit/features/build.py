@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cdpkit.errors import FeatureError
-from cdpkit.features.built import Built
+from cdpkit.features.built import Built, in_order
 from cdpkit.features.compile import Compiled, compile_outputs
 from cdpkit.features.declarations import Declaration, Output
-from cdpkit.features.permission import permit
+from cdpkit.features.permission import permit, refuse_sensitive
 from cdpkit.features.population import (
     Population,
     clock_at,
@@ -23,6 +23,7 @@ from cdpkit.features.population import (
     snapshot_persons,
 )
 from cdpkit.features.scans import MEMBERS, PERSONS, Clock
+from cdpkit.features.tree import col, select, table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,6 +185,7 @@ class FeatureSet:
             raise FeatureError(
                 "build must get one of `as_of` and `at`", got="both" if at is not None else "neither"
             )
+        refuse_sensitive(engine, [output.trait for output in self.outputs if output.trait])
         if at is not None:
             if Population.parse(population) != Population.all():
                 raise FeatureError("`population` must be left out with `at`", got=str(population))
@@ -196,11 +198,48 @@ class FeatureSet:
     def _build_snapshot(
         self, engine: Engine, date: pd.Timestamp, whom: Population, consent: bool, consent_at: object
     ) -> pa.Table:
-        clock = clock_at(date, engine.dialect)
-        allowed = permit(engine, date, also_at=consent_at) if consent else None
-        engine.materialise(PERSONS, _text(snapshot_persons(whom, clock, allowed), engine))
-        engine.materialise(MEMBERS, _text(snapshot_members(PERSONS, clock, allowed), engine))
-        return self._run(engine, clock)
+        return self._run(engine, _find(engine, date, whom, consent, consent_at))
+
+    def keep(
+        self,
+        engine: Engine,
+        name: str,
+        as_of: object,
+        *,
+        population: str | Population = "all",
+        consent: bool = True,
+        consent_at: object = None,
+    ) -> None:
+        """Compute snapshots into a table of the engine, for rows that must not pass through this process.
+
+        Parameters
+        ----------
+        engine : Engine
+        name : str
+            Name of the table: ``person_id, as_of`` and one column a feature.
+        as_of, population, consent, consent_at
+            As in `build`.
+
+        Examples
+        --------
+        >>> from cdpkit.engine import DuckDBEngine
+        >>> from cdpkit.features import Count
+        >>> engine = DuckDBEngine()
+        >>> FeatureSet("web", [Count("events", windows=[7])]).keep(engine, "rows_to_learn", "2026-01-01")
+        >>> engine.query("SELECT * FROM rows_to_learn").to_pandas().columns.tolist()
+        ['person_id', 'as_of', 'web__n_events__7d']
+        """
+        whom = Population.parse(population)
+        pieces = []
+        columns = ("person_id", "as_of", *self.names)
+        for number, date in enumerate(sorted({instant(date) for date in _listed(as_of)})):
+            clock = _find(engine, date, whom, consent, consent_at)
+            engine.materialise(f"{name}_{number}", compile_outputs(self.outputs, clock).sql)
+            pieces.append(select([col(c, "r") for c in columns], table(f"{name}_{number}", "r")))
+        whole: exp.Expression = pieces[0]
+        for piece in pieces[1:]:
+            whole = exp.Union(this=whole, expression=piece, distinct=False)
+        engine.materialise(name, _text(whole, engine))
 
     def _build_rows(
         self, engine: Engine, at: pd.DataFrame, consent: bool, consent_at: object
@@ -243,10 +282,16 @@ class FeatureSet:
 
         Sorting a wide result costs more inside the engine than taking its rows in order here.
         """
-        import pyarrow.compute as pc
+        return in_order(engine.query(compile_outputs(self.outputs, clock).sql).to_arrow())
 
-        table = engine.query(compile_outputs(self.outputs, clock).sql).to_arrow()
-        return table.take(pc.sort_indices(table["key"])).drop_columns(["key"])
+
+def _find(engine: Engine, date: pd.Timestamp, whom: Population, consent: bool, consent_at: object) -> Clock:
+    """Put the persons of a date and their records in place; return its clock."""
+    clock = clock_at(date, engine.dialect)
+    allowed = permit(engine, date, also_at=consent_at) if consent else None
+    engine.materialise(PERSONS, _text(snapshot_persons(whom, clock, allowed), engine))
+    engine.materialise(MEMBERS, _text(snapshot_members(PERSONS, clock, allowed), engine))
+    return clock
 
 
 def _listed(dates: object) -> Iterable[object]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote
 
 from cdpkit.errors import LakeError, SchemaError
@@ -111,11 +111,14 @@ class Delta:
         changed = _changed(stored, placed.schema)
         if changed and (mode == "append" or table.name in _canonical()):
             raise SchemaError(f"table {table.name} in the lake", changed)
+        gone = mode == "overwrite" and not set(stored) <= set(placed.schema.names)
         if not placed.num_rows and mode == "append" and not fresh:
             return
+        schema_mode: Literal["merge", "overwrite"] | None
+        schema_mode = "overwrite" if changed or gone else "merge" if fresh else None
         write_deltalake(
             self._open(), placed, mode="overwrite" if mode == "overwrite" else "append",
-            partition_by=partition, schema_mode="overwrite" if changed else "merge" if fresh else None,
+            partition_by=partition, schema_mode=schema_mode,
             writer_properties=_writer(), commit_properties=_commit(tags),
         )  # fmt: skip
 

@@ -19,6 +19,7 @@ from cdpkit.models.boosting import MOST_TREES
 from cdpkit.models.calibrate import KINDS, calibrator, choose
 from cdpkit.models.frame import Columns
 from cdpkit.models.learners import LEARNERS, Blend, choose_learner, validation_frame
+from cdpkit.models.resemblance import Profile, disagreement, share_reached
 from cdpkit.models.state import read_json, write_json
 from cdpkit.models.validation import Plan, plan
 
@@ -64,6 +65,8 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
         The fitted learner; `choice_` names it.
     calibrator_ : Identity, Beta or VennAbers
         The fitted calibration.
+    profile_ : Profile
+        The shape of those who met the definition, for `resemblance`.
     validation_ : DataFrame
         Every candidate beside the chosen one: ``stage, candidate, setting, log_loss, difference, se,
         chosen``. `validation_note_` says in words which rows judged.
@@ -182,6 +185,7 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
         tried = tried if held_out or self.calibration != "auto" else ("identity",)
         kind, table = choose(margin, converted[rows], units, kinds=tried, seed=seed)
         self.calibrator_ = KINDS[kind]().fit(margin, converted[rows])
+        self.profile_: Profile | None = Profile(self.columns_).fit(matrix, converted, seed)
         # Those who met the definition, as learners that had not seen them placed them.
         self.definers_ = np.quantile(margin[converted[rows]], np.linspace(0, 1, 201))
         self.choice_, self.calibration_ = choice.learner, kind
@@ -253,20 +257,41 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
         p = self.predict_proba(X)[:, 1]
         return self.classes_[(p > 0.5).astype(int)]
 
-    def resemblance(self, X: Any) -> Array:
-        """Return 0 to 100: the share of those who met the definition whom this person's score reaches.
+    def standing(self, X: Any) -> Array:
+        """Return 0 to 100: the share of those who met the definition whose chance this person reaches.
 
-        70 reads: "scores at least as high as 70 % of the people who did it". It answers *how like them*,
-        where the probability answers *how likely*: when the thing is rare, a person may resemble those
-        who did it and still be unlikely to do it. The people compared with were scored by learners that
-        had not seen them.
+        70 reads: "scores at least as high as 70 % of the people who did it". The people compared with were
+        scored by learners that had not seen them.
 
         Returns
         -------
         ndarray of shape (rows,)
         """
-        margin = self._margin(X)
-        return resemblance(margin, self.definers_)
+        return share_reached(self._margin(X), self.definers_)
+
+    def resemblance(self, X: Any) -> Array:
+        """Return 0 to 100: the share of those who met the definition whom this person is as like as.
+
+        It answers *how like them*, where the probability answers *how likely*: everybody gets one, and
+        nobody who has not met the definition yet is taken for its opposite; see `Profile`.
+
+        Returns
+        -------
+        ndarray of shape (rows,)
+        """
+        frame = self._frame(X)
+        if self.profile_ is None:
+            return self.standing(X)
+        return self.profile_.score(self.columns_.encode(frame))
+
+    def disagreement(self, X: Any) -> NDArray[Any]:
+        """Say where likelihood and likeness part: ``likely but unlike``, ``alike but unlikely`` or empty.
+
+        Returns
+        -------
+        ndarray of shape (rows,)
+        """
+        return disagreement(self.standing(X), self.resemblance(X))
 
     def contributions(self, X: Any, exact: bool = False) -> pd.DataFrame:
         """Return what each column adds to, or takes from, a person's log-odds before calibration.
@@ -310,6 +335,7 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
             "learner": self.learner_.save(folder),
             "calibrator": self.calibrator_.to_dict(),
             "definers": self.definers_,
+            "profile": None if self.profile_ is None else self.profile_.to_dict(),
             "choice": self.choice_,
             "validation": self.validation_,
             "validation_note": self.validation_note_,
@@ -338,21 +364,12 @@ class AppetenceClassifier(ClassifierMixin, BaseEstimator):
         model.learner_ = Blend.load(content["learner"], model.columns_, folder, n_jobs=model.n_jobs)
         model.calibrator_ = calibrator(content["calibrator"])
         model.definers_ = np.asarray(content["definers"], dtype=float)
+        # Models stored before resemblance had a shape of its own answer with their standing.
+        shape = content.get("profile")
+        model.profile_ = None if shape is None else Profile.from_dict(shape, model.columns_)
         model.choice_, model.calibration_ = content["choice"], model.calibrator_.kind
         names = ["stage", "candidate", "setting", "log_loss", "difference", "se", "chosen"]
         model.validation_ = pd.DataFrame(content["validation"], columns=names)
         model.validation_note_ = content["validation_note"]
         model.trained_on_ = content["trained_on"]
         return model
-
-
-def resemblance(score: Array, definers: Array) -> Array:
-    """Return the share (0 to 100) of the definers, given as sorted quantiles, at or below each score.
-
-    Examples
-    --------
-    >>> resemblance(np.array([0.0, 0.5, 2.0]), np.array([0.0, 1.0]))
-    array([  0.,  50., 100.])
-    """
-    below = np.interp(score, definers, np.linspace(0, 100, len(definers)))
-    return np.where(score < definers[0], 0.0, below)

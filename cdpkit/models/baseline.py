@@ -15,14 +15,24 @@ from sklearn.utils.validation import check_is_fitted
 
 from cdpkit.errors import CdpkitError
 from cdpkit.evaluate import log_losses, paired
-from cdpkit.models.appetence import BASE, resemblance
+from cdpkit.models.appetence import BASE
 from cdpkit.models.frame import Columns
+from cdpkit.models.resemblance import share_reached
 from cdpkit.models.state import read_json, write_json
 
 Array = NDArray[np.float64]
 
 #: People of prior weight, at the overall rate, in each bin and among the missing.
 PRIOR_PEOPLE = 10.0
+
+#: What a gain is counted in, in English and in French.
+MEASURES = {
+    "nat": ("nat a person", "nat par personne"),
+    "rank": ("of the others passed by a held-out seed", "des autres dépassés par un membre mis à part"),
+    "ndcg": ("NDCG a person", "NDCG par personne"),
+    "z": ("standard errors", "erreurs types"),
+    "gini": ("of Gini of spend", "de Gini de la dépense"),
+}
 
 
 class RuleBaseline(ClassifierMixin, BaseEstimator):
@@ -128,7 +138,7 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
 
     def resemblance(self, X: pd.DataFrame) -> Array:
         """Return 0 to 100: the share of those who met the definition whom this person's score reaches."""
-        return resemblance(self.predict_proba(X)[:, 1], self.definers_)
+        return share_reached(self.predict_proba(X)[:, 1], self.definers_)
 
     def contributions(self, X: pd.DataFrame, exact: bool = False) -> pd.DataFrame:
         """Return the log-odds the rule's one column adds to the average person's."""
@@ -176,12 +186,15 @@ class Verdict:
         Log-loss of the rule minus that of the model, on later or held-out rows, and its standard error.
     people : int
         Units compared.
+    measure : str
+        What the gain is counted in, one of `MEASURES`: log-loss unless another measure judges.
     """
 
     decided_by: str
     gain: float
     se: float
     people: int
+    measure: str = "nat"
 
     def sentence(self, language: str = "en") -> str:
         """Say the verdict in words.
@@ -192,17 +205,18 @@ class Verdict:
         'The model is no better than the rule (gain 0.0010 ± 0.0020 nat a person): the rule is served.'
         """
         gain, se = f"{self.gain:.4f}", f"{self.se:.4f}"
+        english, french = MEASURES[self.measure]
         if language == "fr":
             gain, se = gain.replace(".", ","), se.replace(".", ",")
             if self.decided_by == "model":
-                return f"Le modèle fait mieux que la règle (gain {gain} ± {se} nat par personne)."
+                return f"Le modèle fait mieux que la règle (gain {gain} ± {se} {french})."
             return (
-                f"Le modèle ne fait pas mieux que la règle (gain {gain} ± {se} nat par personne) : "
+                f"Le modèle ne fait pas mieux que la règle (gain {gain} ± {se} {french}) : "
                 "la règle est appliquée."
             )
         if self.decided_by == "model":
-            return f"The model beats the rule (gain {gain} ± {se} nat a person)."
-        return f"The model is no better than the rule (gain {gain} ± {se} nat a person): the rule is served."
+            return f"The model beats the rule (gain {gain} ± {se} {english})."
+        return f"The model is no better than the rule (gain {gain} ± {se} {english}): the rule is served."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict, ready for JSON."""

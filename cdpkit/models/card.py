@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from cdpkit.errors import CdpkitError
+from cdpkit.models.fairness import sensitive_columns
 from cdpkit.models.state import plain
 
 LANGUAGES = ("en", "fr")
@@ -22,6 +23,14 @@ WORDS: dict[str, dict[str, str]] = {
         "tiers": "Tiers",
         "factors": "What matters most",
         "fairness": "By declared group",
+        "ungrouped": "No declared group was given: how the score treats groups is not known.",
+        "sensitive": "Sensitive topics",
+        "clean": "None of the {checked} columns names a sensitive topic.",
+        "left_out": "Left out of the model: {columns}.",
+        "found": "Columns about a sensitive topic: {columns}. This model must not be used for contact.",
+        "drift": "Drift",
+        "ablation": "What families of columns are worth",
+        "rung": "Rung",
         "limits": "Limits",
         "metric": "Figure",
         "value": "Model",
@@ -44,6 +53,14 @@ WORDS: dict[str, dict[str, str]] = {
         "tiers": "Niveaux",
         "factors": "Ce qui compte le plus",
         "fairness": "Par groupe déclaré",
+        "ungrouped": "Aucun groupe déclaré : on ne sait pas comment le score traite les groupes.",
+        "sensitive": "Sujets sensibles",
+        "clean": "Aucune des {checked} colonnes ne nomme un sujet sensible.",
+        "left_out": "Écartées du modèle : {columns}.",
+        "found": "Colonnes touchant un sujet sensible : {columns}. Ce modèle ne doit pas servir à contacter.",
+        "drift": "Dérive",
+        "ablation": "Ce que valent des familles de colonnes",
+        "rung": "Barreau",
         "limits": "Limites",
         "metric": "Mesure",
         "value": "Modèle",
@@ -93,6 +110,10 @@ def build_card(
     factors: pd.DataFrame | None = None,
     limits: Mapping[str, Sequence[str]] | None = None,
     fairness: pd.DataFrame | None = None,
+    left_out: Mapping[str, str] | None = None,
+    drift: pd.DataFrame | None = None,
+    ablation: pd.DataFrame | None = None,
+    rung: Any = None,
 ) -> dict[str, Any]:
     """Gather a model card, ready for JSON.
 
@@ -117,7 +138,17 @@ def build_card(
     limits : mapping of language to sentences, optional
         Added to those of every model.
     fairness : DataFrame, optional
-        A tidy frame by declared group. Left out of the card when not given: nothing is guessed.
+        As given by `cdpkit.models.fairness`, by declared group. Without it the card says that it is not
+        known: nothing is guessed.
+    left_out : mapping of column to topic, optional
+        Columns kept out of the model, as given by `without_sensitive`. What is in the model is checked
+        against the list of sensitive topics in every card.
+    drift : DataFrame, optional
+        As given by `Drift.watch`, on the latest people.
+    ablation : DataFrame, optional
+        As given by `cdpkit.models.ablation`.
+    rung : Rung, optional
+        Where the use case stands on the ladder.
 
     Returns
     -------
@@ -155,8 +186,18 @@ def build_card(
         card["tiers"] = {key: value for key, value in tiers.to_dict().items() if key in kept}
     if factors is not None:
         card["factors"] = factors
-    if fairness is not None:
-        card["fairness"] = fairness
+    card["fairness"] = [] if fairness is None else fairness
+    columns = classifier.columns_ if classifier is not None else ()
+    card["sensitive"] = {
+        "checked": len(getattr(columns, "names", ())),
+        "found": sensitive_columns(columns),
+        "left_out": dict(left_out or {}),
+    }
+    for name, frame in (("drift", drift), ("ablation", ablation)):
+        if frame is not None:
+            card[name] = frame
+    if rung is not None:
+        card["rung"] = rung.to_dict()
     return plain(card)
 
 
@@ -192,8 +233,14 @@ def card_markdown(card: Mapping[str, Any], language: str = "en") -> str:
     if "factors" in card:
         strongest = [row["feature"] for row in card["factors"] if row["tier"] == "all"]
         parts.append("\n".join([f"## {words['factors']}", "", *(f"- {name}" for name in strongest)]))
-    if "fairness" in card:
-        parts.append("\n".join([f"## {words['fairness']}", "", *_table(card["fairness"], language)]))
+    if "rung" in card:
+        parts.append(f"## {words['rung']}\n\n{card['rung']['sentence'][language]}")
+    groups = _table(card["fairness"], language) or [words["ungrouped"]]
+    parts.append("\n".join([f"## {words['fairness']}", "", *groups]))
+    parts.append("\n".join([f"## {words['sensitive']}", "", *_sensitive_lines(card["sensitive"], words)]))
+    for key in ("drift", "ablation"):
+        if card.get(key):
+            parts.append("\n".join([f"## {words[key]}", "", *_table(card[key], language)]))
     parts.append("\n".join([f"## {words['limits']}", "", *(f"- {s}" for s in card["limits"][language])]))
     return "\n\n".join(parts) + "\n"
 
@@ -214,6 +261,12 @@ def _metric_lines(card: Mapping[str, Any], words: Mapping[str, str], language: s
             note = f" ({words['floor'].format(floor=_number(row['floor'], language))})"
         lines.append(f"| {row['metric']}{note} | {value} | {low} – {high} | {rule} |")
     return [*lines, "", words["people"].format(**rows[0])]
+
+
+def _sensitive_lines(sensitive: Mapping[str, Any], words: Mapping[str, str]) -> list[str]:
+    said = {key: ", ".join(sorted(sensitive[key])) for key in ("found", "left_out") if sensitive[key]}
+    lines = [words[key].format(columns=columns) for key, columns in said.items()]
+    return lines if sensitive["found"] else [words["clean"].format(**sensitive), *lines]
 
 
 def _tier_line(tiers: Mapping[str, Any], words: Mapping[str, str], language: str) -> str:

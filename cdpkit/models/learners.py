@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cdpkit.evaluate import paired
 from cdpkit.models.boosting import MOST_TREES, ShallowTrees
 from cdpkit.models.frame import Columns
-from cdpkit.models.logistic import PENALTIES, QuantileLogistic
+from cdpkit.models.logistic import RANKED, RANKED_OR_STRAIGHT, QuantileLogistic, Setting
 from cdpkit.models.trial import Trial, best_setting, loss_of_margin
 from cdpkit.models.validation import Plan
 
@@ -91,7 +91,7 @@ class Choice:
         One of `LEARNERS`.
     weight : float
         Weight of the logistic part.
-    penalty, trees : float, int
+    logistic, trees : (penalty, straight), int
         Settings of the parts.
     rows, margin : ndarray
         Held-out rows, and the chosen learner's log-odds there.
@@ -101,7 +101,7 @@ class Choice:
 
     learner: str
     weight: float
-    penalty: float = 0.01
+    logistic: Setting = (0.01, False)
     trees: int = 100
     rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     margin: Array = field(default_factory=lambda: np.zeros(0))
@@ -109,7 +109,7 @@ class Choice:
 
     def fit(self, columns: Columns, matrix: Matrix, y: Flags, seed: int, n_jobs: int) -> Blend:
         """Fit the chosen learner on all rows."""
-        logistic = QuantileLogistic(columns, self.penalty).fit(matrix, y) if self.weight > 0 else None
+        logistic = QuantileLogistic(columns, *self.logistic).fit(matrix, y) if self.weight > 0 else None
         boosting = ShallowTrees(columns, self.trees, seed, n_jobs).fit(matrix, y) if self.weight < 1 else None
         return Blend(logistic, boosting, self.weight)
 
@@ -152,12 +152,13 @@ def choose_learner(
         untried = {"boosting": ("boosting", 0.0), "blend": ("blend", 0.5)}
         return Choice(*untried.get(learner, ("logistic", 1.0)))
     rows = np.concatenate([judge for _, judge in plan.pairs])
+    lines = RANKED_OR_STRAIGHT if plan.scheme == "past-only" else RANKED
     margins: dict[str, Array] = {}
     settings: dict[str, int] = {}
     for name in ("logistic", "boosting"):
         if learner in (name, "auto", "blend"):
             trials = [
-                _trial(name, columns, matrix, y, learn, judge, most_trees, seed, n_jobs)
+                _trial(name, columns, matrix, y, learn, judge, lines, most_trees, seed, n_jobs)
                 for learn, judge in plan.pairs
             ]
             settings[name] = best_setting(trials)
@@ -168,15 +169,16 @@ def choose_learner(
         margins["blend"] = weight * margins["logistic"] + (1 - weight) * margins["boosting"]
     units = None if groups is None else groups[rows]
     chosen, table = _compare(margins, y[rows], units, learner)
+    penalty, straight = lines[settings.get("logistic", 0)]
     described = {
-        "logistic": f"penalty {PENALTIES[settings.get('logistic', 0)]:g}",
+        "logistic": f"penalty {penalty:g}" + (", straight" if straight else ""),
         "boosting": f"{settings.get('boosting', 0) + 1} trees",
         "blend": f"{weight:.0%} logistic",
     }
     return Choice(
         learner=chosen,
         weight={"logistic": 1.0, "boosting": 0.0, "blend": weight}[chosen],
-        penalty=PENALTIES[settings.get("logistic", 0)],
+        logistic=(penalty, straight),
         trees=settings.get("boosting", 0) + 1,
         rows=rows,
         margin=margins[chosen],
@@ -191,12 +193,15 @@ def _trial(
     y: Flags,
     learn: NDArray[np.int64],
     judge: NDArray[np.int64],
+    lines: tuple[Setting, ...],
     most_trees: int,
     seed: int,
     n_jobs: int,
 ) -> Trial:
     if name == "logistic":
-        return QuantileLogistic.trial(columns, matrix[learn], y[learn], matrix[judge], y[judge])
+        return QuantileLogistic.trial(
+            columns, matrix[learn], y[learn], matrix[judge], y[judge], settings=lines
+        )
     return ShallowTrees.trial(
         columns, matrix[learn], y[learn], matrix[judge], y[judge], seed=seed, n_jobs=n_jobs, most=most_trees
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,12 @@ Array = NDArray[np.float64]
 
 #: Inverse strength of the ridge penalty, from strong to weak; validation picks one.
 PENALTIES = (0.001, 0.01, 0.1, 1.0)
+
+#: A penalty, and whether numbers enter straight. Straight lines are only tried where later rows judge: rows
+#: drawn from one period cannot tell how a line goes on beyond it.
+Setting = tuple[float, bool]
+RANKED: tuple[Setting, ...] = tuple((penalty, False) for penalty in PENALTIES)
+RANKED_OR_STRAIGHT: tuple[Setting, ...] = (*RANKED, (0.1, True), (1.0, True))
 
 #: Quantiles kept of a numeric column; a value held by this share of people gets its own term; fewer
 #: rows than this make a category part of "the others".
@@ -38,6 +45,9 @@ class QuantileLogistic:
         The encoded columns this learner reads.
     penalty : float
         Inverse strength of the ridge penalty.
+    straight : bool
+        Let numbers enter as they are, standardised, instead: a straight line goes on beyond the values of
+        the past, where ranks stand still. Columns that move with the calendar may need it.
 
     Examples
     --------
@@ -49,8 +59,8 @@ class QuantileLogistic:
 
     kind = "logistic"
 
-    def __init__(self, columns: Columns, penalty: float = 0.1) -> None:
-        self.columns, self.penalty = columns, penalty
+    def __init__(self, columns: Columns, penalty: float = 0.1, straight: bool = False) -> None:
+        self.columns, self.penalty, self.straight = columns, penalty, straight
         self.terms: list[dict[str, Any]] = []
         self.coefficients: Array = np.zeros(0)
         self.centre: Array = np.zeros(0)
@@ -62,12 +72,18 @@ class QuantileLogistic:
         self._learn_terms(matrix)
         return self._solve(self.design(matrix), y)
 
-    def _solve(self, design: Array, y: NDArray[np.bool_]) -> QuantileLogistic:
+    def _solve(
+        self, design: Array, y: NDArray[np.bool_], solver: LogisticRegression | None = None
+    ) -> QuantileLogistic:
+        """Fit the coefficients; a solver that has solved another penalty starts from there."""
         self.centre = design.mean(axis=0)
         spread = design.std(axis=0)
         # A rare level is not blown up to unit variance: the penalty then treats it as the noise it is.
-        self.scale = np.where(spread > 0, np.maximum(spread, 0.2), 1.0)
-        solver = LogisticRegression(C=self.penalty, solver="newton-cholesky", max_iter=200, tol=1e-7)
+        # Beside straight lines levels stay 0 and 1: a calendar's levels would otherwise take what the lines
+        # could have carried further.
+        floor = 1.0 if self.straight else 0.2
+        self.scale = np.where(spread > 0, np.maximum(spread, floor), 1.0)
+        solver = (solver or _solver()).set_params(C=self.penalty)
         solver.fit((design - self.centre) / self.scale, y)
         self.coefficients, self.intercept = solver.coef_[0] / self.scale, float(solver.intercept_[0])
         return self
@@ -81,6 +97,11 @@ class QuantileLogistic:
             if name in self.columns.categories:
                 codes, rows = np.unique(seen, return_counts=True)
                 self.terms.append({"levels": codes[rows >= LEAST_ROWS].tolist(), "missing": gaps})
+                continue
+            if self.straight:
+                spread = float(seen.std()) if len(seen) else 0.0
+                mean = float(seen.mean()) if len(seen) else 0.0
+                self.terms.append({"mean": mean, "spread": spread, "missing": gaps})
                 continue
             knots, scores = _normal_scores(seen)
             values, rows = np.unique(seen, return_counts=True)
@@ -98,6 +119,9 @@ class QuantileLogistic:
         parts = [missing.astype(float)] if term["missing"] else []
         if "levels" in term:
             parts += [(column == level).astype(float) for level in term["levels"]]
+        elif "mean" in term:
+            if term["spread"] > 0:
+                parts.append(np.where(missing, 0.0, (column - term["mean"]) / term["spread"]))
         elif len(term["knots"]) > 1:
             z = np.where(missing, 0.0, np.interp(column, term["knots"], term["scores"]))
             parts += [z, z**2] if len(term["knots"]) > 2 else [z]
@@ -126,6 +150,7 @@ class QuantileLogistic:
         return {
             "kind": self.kind,
             "penalty": self.penalty,
+            "straight": self.straight,
             "terms": self.terms,
             "coefficients": self.coefficients.tolist(),
             "centre": self.centre.tolist(),
@@ -135,7 +160,7 @@ class QuantileLogistic:
     @classmethod
     def from_dict(cls, content: dict[str, Any], columns: Columns) -> QuantileLogistic:
         """Return the learner a state stands for."""
-        model = cls(columns, content["penalty"])
+        model = cls(columns, content["penalty"], content.get("straight", False))
         model.terms = content["terms"]
         model.coefficients = np.asarray(content["coefficients"], dtype=float)
         model.centre = np.asarray(content["centre"], dtype=float)
@@ -144,18 +169,30 @@ class QuantileLogistic:
 
     @classmethod
     def trial(
-        cls, columns: Columns, matrix: Matrix, y: NDArray[np.bool_], later: Matrix, later_y: NDArray[np.bool_]
+        cls,
+        columns: Columns,
+        matrix: Matrix,
+        y: NDArray[np.bool_],
+        later: Matrix,
+        later_y: NDArray[np.bool_],
+        *,
+        settings: Sequence[Setting],
     ) -> Trial:
-        """Fit every penalty on the first rows and measure it on the others."""
-        model = cls(columns)
-        model._learn_terms(matrix)
-        design, other = model.design(matrix), model.design(later)
-        margins = []
-        for penalty in PENALTIES:
-            model.penalty = penalty
-            model._solve(design, y)
+        """Fit every setting on the first rows and measure it on the others."""
+        margins, begun = [], {}
+        for penalty, straight in settings:
+            model = cls(columns, penalty, straight)
+            if straight not in begun:
+                model._learn_terms(matrix)
+                begun[straight] = model.design(matrix), model.design(later), _solver()
+            design, other, solver = begun[straight]
+            model._solve(design, y, solver)
             margins.append((other - model.centre) @ model.coefficients + model.intercept)
         return Trial.of_margins(margins, later_y)
+
+
+def _solver() -> LogisticRegression:
+    return LogisticRegression(solver="newton-cholesky", max_iter=200, tol=1e-7, warm_start=True)
 
 
 def _normal_scores(seen: Array) -> tuple[list[float], list[float]]:

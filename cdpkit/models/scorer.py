@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from cdpkit.errors import CdpkitError
 from cdpkit.models.appetence import AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
-from cdpkit.models.frame import FrameError
-from cdpkit.models.reasons import top_reasons
+from cdpkit.models.drift import Drift
+from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.reasons import importance, top_reasons
 from cdpkit.models.state import plain, read_json, write_json
 from cdpkit.models.tiers import Tiers
 
@@ -41,6 +42,8 @@ class Scorer:
         As given by `build_card`.
     tiers : Tiers, optional
         Fitted on scores of the served estimator; see `fit_tiers`.
+    drift : Drift, optional
+        Reference of the people it was judged on; see `fit_drift`.
 
     Examples
     --------
@@ -52,6 +55,10 @@ class Scorer:
     ['p0', 'cold', 'appetence:1']
     """
 
+    #: What `load` reads back.
+    model_class: ClassVar[Any] = AppetenceClassifier
+    rule_class: ClassVar[Any] = RuleBaseline
+
     def __init__(
         self,
         name: str,
@@ -61,13 +68,14 @@ class Scorer:
         definition: Any = None,
         card: Mapping[str, Any] | None = None,
         tiers: Tiers | None = None,
+        drift: Drift | None = None,
     ) -> None:
         if verdict is not None and verdict.decided_by == "rule" and rule is None:
             raise CdpkitError("a verdict for the rule must come with the rule", do="Pass `rule`")
         self.name, self.classifier, self.rule, self.verdict = name, classifier, rule, verdict
         self.definition = definition.to_dict() if hasattr(definition, "to_dict") else dict(definition or {})
         self.card: dict[str, Any] = dict(card or {})
-        self.tiers = tiers
+        self.tiers, self.drift = tiers, drift
 
     @property
     def rule_decides(self) -> bool:
@@ -110,6 +118,50 @@ class Scorer:
         self.tiers = (tiers or Tiers()).fit(self.probability(X), population)
         return self
 
+    def fit_drift(self, X: pd.DataFrame, *, groups: ArrayLike | None = None) -> Scorer:
+        """Keep what the people of a period look like, so that later ones can be held against them.
+
+        Parameters
+        ----------
+        X : DataFrame
+            Features of the rows the model was judged on.
+        groups : array-like, optional
+            The unit of each row.
+
+        Returns
+        -------
+        Scorer
+            Itself.
+        """
+        seen = self._served_features(X)
+        parts = importance(self.estimator.contributions(seen), most=seen.shape[1])
+        weights = dict(zip(parts["feature"], parts["strength"], strict=True))
+        columns = self._served_columns()
+        self.drift = Drift(columns).fit(seen, self.probability(X), weights=weights, groups=groups)
+        return self
+
+    def watch(
+        self, X: pd.DataFrame, y: ArrayLike | None = None, *, groups: ArrayLike | None = None
+    ) -> pd.DataFrame:
+        """Say whether later people, and what they did, are still those it was judged on: see `Drift.watch`.
+
+        Raises
+        ------
+        CdpkitError
+            Where no reference was kept.
+        """
+        if self.drift is None:
+            raise CdpkitError("a scorer must have a reference to watch drift", do="Call `fit_drift` first")
+        return self.drift.watch(self._served_features(X), self.probability(X), y, groups=groups)
+
+    def _served_columns(self) -> Columns:
+        if self.rule_decides and self.rule is not None:
+            return Columns((self.rule.column,), {})
+        return self.classifier.columns_
+
+    def _served_features(self, X: pd.DataFrame) -> pd.DataFrame:
+        return self._features(X)[list(self._served_columns().names)]
+
     def judge(
         self, X: pd.DataFrame, y: ArrayLike, *, groups: ArrayLike | None, today: pd.DataFrame
     ) -> Scorer:
@@ -139,6 +191,7 @@ class Scorer:
         if self.rule_decides != before:
             population = self.tiers.reference_population_
             self.fit_tiers(today.reindex(columns=self.columns()), population, self.tiers)
+            self.drift = None if self.drift is None else self.fit_drift(rows, groups=groups).drift
         return self
 
     def _features(self, X: pd.DataFrame) -> pd.DataFrame:
@@ -153,12 +206,23 @@ class Scorer:
         """Return the served probability of each row."""
         return self._ask("predict_proba", self._features(X))[:, 1]
 
+    def resemblance(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return 0 to 100: the served estimator's likeness to those who met the definition."""
+        return self._ask("resemblance", self._features(X))
+
     def _ask(self, question: str, features: pd.DataFrame) -> Any:
         if self.rule_decides:
             return getattr(self.estimator, question)(features)
         return getattr(self.estimator, question)(features[list(self.classifier.columns_.names)])
 
-    def predict(self, X: pd.DataFrame, *, reasons: bool = True, exact: bool = False) -> pd.DataFrame:
+    def predict(
+        self,
+        X: pd.DataFrame,
+        *,
+        reasons: bool = True,
+        exact: bool = False,
+        before: ArrayLike | None = None,
+    ) -> pd.DataFrame:
         """Score rows, without naming anybody: what a registry's consumer calls.
 
         Parameters
@@ -169,6 +233,8 @@ class Scorer:
             Whether to give three reasons a row.
         exact : bool
             Exact SHAP values behind the reasons; approximate by default.
+        before : array-like of str, optional
+            The tier each row was in, for the hysteresis of `Tiers`.
 
         Returns
         -------
@@ -180,7 +246,7 @@ class Scorer:
             raise CdpkitError("a scorer must have tiers before it scores", do="Call `fit_tiers` first")
         X = self._features(X)
         score = self.probability(X)
-        tier = self.tiers.assign(score)
+        tier = self.tiers.assign(score, before)
         told: list[list[str]] = []
         for first in range(0, len(X) if reasons else 0, PEOPLE_AT_ONCE):
             part = X.iloc[first : first + PEOPLE_AT_ONCE]
@@ -196,7 +262,7 @@ class Scorer:
                 "percentile": self.tiers.percentile(score),
                 "decile": self.tiers.decile(score),
                 "tier": pd.Series(tier, index=X.index, dtype="str"),
-                "resemblance": self._ask("resemblance", X),
+                "resemblance": self.resemblance(X),
                 "reasons": pd.Series(
                     told if reasons else [[] for _ in range(len(X))], index=X.index, dtype=object
                 ),
@@ -205,7 +271,14 @@ class Scorer:
         )
 
     def score(
-        self, X: pd.DataFrame, as_of: Any, version: str | int, *, reasons: bool = True, exact: bool = False
+        self,
+        X: pd.DataFrame,
+        as_of: Any,
+        version: str | int,
+        *,
+        reasons: bool = True,
+        exact: bool = False,
+        before: pd.DataFrame | None = None,
     ) -> pd.DataFrame:
         """Score persons: rows of the table ``scores``.
 
@@ -219,6 +292,8 @@ class Scorer:
             Version in the registry.
         reasons, exact : bool
             As for `predict`.
+        before : DataFrame, optional
+            ``person_id, tier`` of the last time, for the hysteresis of `Tiers`.
 
         Returns
         -------
@@ -227,7 +302,10 @@ class Scorer:
             decile, tier, resemblance, reasons, decided_by, reference_population``.
         """
         persons = X["person_id"] if "person_id" in X.columns else X.index.to_series()
-        scored = self.predict(X, reasons=reasons, exact=exact)
+        was = None
+        if before is not None:
+            was = persons.map(before.drop_duplicates("person_id").set_index("person_id")["tier"])
+        scored = self.predict(X, reasons=reasons, exact=exact, before=was)
         assert self.tiers is not None
         own = f"{self.name}:{version}" if version else self.name
         by = "rule" if self.rule_decides else own
@@ -258,6 +336,7 @@ class Scorer:
             "verdict": None if self.verdict is None else self.verdict.to_dict(),
             "definition": self.definition,
             "tiers": None if self.tiers is None else self.tiers.to_dict(),
+            "drift": None if self.drift is None else self.drift.to_dict(),
             "wire": self.wire(),
         }
         write_json(folder / "scorer.json", content)
@@ -265,7 +344,7 @@ class Scorer:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> Scorer:
+    def load(cls, folder: str | Path) -> Self:
         """Read back what `save` wrote.
 
         Raises
@@ -275,12 +354,15 @@ class Scorer:
         """
         folder = Path(folder)
         content = read_json(folder / "scorer.json", "scorer")
-        return cls(
+        scorer = cls(
             content["name"],
-            AppetenceClassifier.load(folder / "model"),
-            RuleBaseline.load(folder / "rule") if content["rule"] else None,
+            cls.model_class.load(folder / "model"),
+            cls.rule_class.load(folder / "rule") if content["rule"] else None,
             Verdict(**content["verdict"]) if content["verdict"] else None,
             content["definition"],
             plain(read_json(folder / "card.json", "model-card")),
             Tiers.from_dict(content["tiers"]) if content["tiers"] else None,
         )
+        if content.get("drift"):
+            scorer.drift = Drift.from_dict(content["drift"], scorer._served_columns())
+        return scorer

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from cdpkit.errors import CdpkitError
@@ -35,6 +36,12 @@ class Tiers:
         In one unit of money.
     hot_return : float
         For ``"cost"``: expected value of a hot contact over its cost, at least.
+    hysteresis : float
+        How far below the line of their tier, as a share of it, somebody already there stays: 0.1 keeps
+        in *hot* whoever scores above nine tenths of the line. Nobody enters below the line; a tier may
+        then hold a few more than its share or capacity.
+    messages : mapping of tier to mapping of language to str, optional
+        What is said to each tier, in the marketer's words; kept with the tiers.
 
     Attributes
     ----------
@@ -61,9 +68,12 @@ class Tiers:
         cost: float | None = None,
         value: float | None = None,
         hot_return: float = 3.0,
+        hysteresis: float = 0.0,
+        messages: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.method, self.hot, self.warm = method, hot, warm
         self.cost, self.value, self.hot_return = cost, value, hot_return
+        self.hysteresis, self.messages = hysteresis, messages
 
     def fit(self, scores: ArrayLike, reference_population: str) -> Tiers:
         """Learn the cut lines and the distribution of the reference population.
@@ -100,6 +110,10 @@ class Tiers:
             raise CdpkitError(f"`method` must be one of {METHODS}", got=repr(self.method))
         if not len(reference) or not np.isfinite(reference).all():
             raise CdpkitError("a reference population must have people with finite scores")
+        if not 0 <= self.hysteresis < 1:
+            raise CdpkitError("`hysteresis` must be a share below 1", got=str(self.hysteresis))
+        if unknown := sorted(set(self.messages or {}) - set(TIERS)):
+            raise CdpkitError(f"`messages` must be for {', '.join(TIERS)}", got=", ".join(unknown))
         if self.method == "cost":
             if not (self.cost and self.value and min(self.cost, self.value) > 0):
                 raise CdpkitError("`cost` and `value` must be positive", got=f"{self.cost} and {self.value}")
@@ -109,11 +123,43 @@ class Tiers:
             raise CdpkitError("`hot` and `warm` must be >= 0, and shares must not exceed 1 together",
                               got=f"{self.hot} and {self.warm}")  # fmt: skip
 
-    def assign(self, scores: ArrayLike) -> NDArray[Any]:
-        """Return the tier code of each score: ``hot``, ``warm`` or ``cold``."""
+    def assign(self, scores: ArrayLike, before: ArrayLike | None = None) -> NDArray[Any]:
+        """Return the tier code of each score: ``hot``, ``warm`` or ``cold``.
+
+        Parameters
+        ----------
+        scores : array-like
+        before : array-like of str, optional
+            The tier each person was in; missing for newcomers. With `hysteresis`, somebody just under the
+            line of their tier stays, so that a wobble of the score does not change the message.
+
+        Returns
+        -------
+        ndarray of str
+
+        Examples
+        --------
+        >>> tiers = Tiers("cost", cost=1, value=10, hot_return=5, hysteresis=0.1).fit([0.1, 0.6], "two")
+        >>> tiers.assign([0.47, 0.47, 0.51], ["hot", "warm", "cold"]).tolist()
+        ['hot', 'warm', 'hot']
+        """
         score = np.asarray(scores, dtype=float)
-        hot, warm = self.thresholds_["hot"], self.thresholds_["warm"]
+        hot, warm = (np.full(len(score), self.thresholds_[tier]) for tier in TIERS[:2])
+        if before is not None:
+            was = np.asarray(before, dtype=object)
+            hot = np.where(was == "hot", hot * (1 - self.hysteresis), hot)
+            warm = np.where(was != "cold", np.where(pd.isna(was), warm, warm * (1 - self.hysteresis)), warm)
         return np.select([score >= hot, score >= warm], list(TIERS[:2]), TIERS[2]).astype(object)
+
+    def message(self, tier: str, language: str) -> str | None:
+        """Return what the marketer says to a tier, or None where nothing is set.
+
+        Examples
+        --------
+        >>> Tiers(messages={"hot": {"fr": "Votre panier vous attend"}}).message("hot", "fr")
+        'Votre panier vous attend'
+        """
+        return (self.messages or {}).get(tier, {}).get(language)
 
     def percentile(self, scores: ArrayLike) -> Array:
         """Return 0 to 100: the share of the reference population below each score, ties counting half.
@@ -154,6 +200,8 @@ class Tiers:
                 "cost": self.cost,
                 "value": self.value,
                 "hot_return": self.hot_return,
+                "hysteresis": self.hysteresis,
+                "messages": self.messages,
             },
             "thresholds": {k: v if np.isfinite(v) else None for k, v in self.thresholds_.items()},
             "reference_population": self.reference_population_,

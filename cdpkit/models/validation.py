@@ -53,7 +53,8 @@ def plan(
         The person of each row.
     time : array-like, optional
         Date (or number) of each row. The latest 30 % of rows, whole dates only, are judged by learners
-        of the rows before.
+        of the rows before; in two steps where they hold several dates, so that a choice is made at the
+        distance at which the model will be used, and twice.
     embargo : timedelta or number, optional
         Length of the label's window: rows whose window reaches into the judged dates are left out.
     folds : int
@@ -69,8 +70,8 @@ def plan(
     --------
     >>> y = np.array([True, False] * 50)
     >>> past_only = plan(y, time=np.arange(100))
-    >>> past_only.scheme, [(a.max(), b.min()) for a, b in past_only.pairs]
-    ('past-only', [(np.int64(69), np.int64(70))])
+    >>> past_only.scheme, [(int(a.max()), int(b.min())) for a, b in past_only.pairs]
+    ('past-only', [(69, 70), (84, 85)])
     """
     persons = None if groups is None else pd.factorize(np.asarray(groups), sort=True)[0]
     if time is not None:
@@ -107,20 +108,34 @@ def _past_only(
     dates = np.sort(when.unique())
     if len(dates) < 2:
         return [], "all rows have one date"
-    start = max(when.sort_values(kind="stable").iloc[int((1 - LATER_SHARE) * len(when))], dates[1])
-    later = (when >= start).to_numpy()
-    last_known = start if embargo is None else start - embargo
-    before = ((when < start) & (when <= last_known)).to_numpy()
-    if not _able(y, np.flatnonzero(before), np.flatnonzero(later)):
-        return [], "no earlier rows with both outcomes are clear of the judged dates"
-    note = f"judged on rows from {_day(start)} by learners of rows before"
+    ordered = when.sort_values(kind="stable")
+    # The first judged date; then, where there are several, the one from which half of them lie.
+    starts = [
+        max(ordered.iloc[int((1 - share) * len(when))], dates[1]) for share in (LATER_SHARE, LATER_SHARE / 2)
+    ]
+    first = starts[0]
+    starts = sorted(set(starts))
+    splits = []
+    for start, end in zip(starts, [*starts[1:], None], strict=True):
+        later = ((when >= start) & (when < end if end is not None else True)).to_numpy()
+        known = start if embargo is None else start - embargo
+        before = ((when < start) & (when <= known)).to_numpy()
+        if _able(y, np.flatnonzero(before), np.flatnonzero(later)):
+            splits.append((before, later))
+        elif start == first:
+            return [], "no earlier rows with both outcomes are clear of the judged dates"
+    last_known = first if embargo is None else first - embargo
+    note = f"judged on rows from {_day(first)} by learners of rows before"
     note += "" if embargo is None else f" {_day(last_known)} (labels closed by then)"
+    note += f", and again from {_day(starts[1])} by learners of more rows" if len(splits) > 1 else ""
     if persons is None:
-        return [(np.flatnonzero(before), np.flatnonzero(later))], note
+        return [(np.flatnonzero(before), np.flatnonzero(later)) for before, later in splits], note
+    # A second judged period doubles the fits: one fold fewer pays for part of it.
+    folds = max(2, folds - (len(splits) > 1))
     part = np.random.default_rng(seed).permutation(persons.max() + 1)[persons] % folds
-    splits = [(before & (part != k), later & (part == k)) for k in range(folds)]
-    pairs = _both_outcomes([(np.flatnonzero(a), np.flatnonzero(b)) for a, b in splits], y)
-    return pairs, note + f", other persons only ({len(pairs)} folds)"
+    parted = [(before & (part != k), later & (part == k)) for before, later in splits for k in range(folds)]
+    pairs = _both_outcomes([(np.flatnonzero(a), np.flatnonzero(b)) for a, b in parted], y)
+    return pairs, note + f", other persons only ({folds} folds)"
 
 
 def _able(y: NDArray[np.bool_], learn: Rows, judge: Rows) -> bool:

@@ -16,6 +16,9 @@ _OWN_ERRORS = {name for name, item in vars(errors).items() if isinstance(item, t
     "FrameError",
 }
 
+#: What a notebook raises when the data, or this machine, cannot carry it: it is skipped and says why.
+_DECLINED = ("NotEnoughDataError", "MissingToolError")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -26,8 +29,8 @@ class Verdict:
     topic : str
         Topic of the notebook.
     status : str
-        ``ok``, ``skipped`` (the notebook said why, or the data could not carry it), ``resumed``
-        (done by an earlier run and kept), ``failed`` or ``not run``.
+        ``ok``, ``skipped`` (the notebook said why, or the data or the machine could not carry it),
+        ``resumed`` (done by an earlier run and kept), ``failed`` or ``not run``.
     kind : str
         Of a failure: ``raised``, ``killed``, ``timeout``, ``exited``, ``no sentinel``, ``unfinished``.
     reason : str
@@ -104,7 +107,7 @@ def judge(
         number, name, message = raised
         if name == "SystemExit":
             return _failed("exited", "a cell called sys.exit: the cells after it never ran", number)
-        if name == "NotEnoughDataError":
+        if name in _DECLINED:
             return {"status": "skipped", "reason": scrub(message), "cell": number}
         said = f"{name}: {scrub(message)}" if name in _OWN_ERRORS else f"{name}; see the executed notebook"
         return _failed("raised", said, number)

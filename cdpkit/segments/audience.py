@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 REASONS = (
     "merged",
     "unsubscribed",
+    "source_terms",
     "no_consent",
     "no_address",
     "address_refused",
@@ -135,7 +136,7 @@ def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> Audienc
     Parameters
     ----------
     engine : Engine
-        Sees ``scores, golden, membership, consents, messages, orders``.
+        Sees ``scores, golden, membership, consents, source_terms, messages, orders``.
     audience : Audience
         The rule, the channel and the precautions.
     as_of : Timestamp
@@ -145,8 +146,9 @@ def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> Audienc
     -------
     AudienceResult
         Counts add up: candidates = kept + left out, each person left out once, for the first
-        reason of `REASONS` that holds. Without a recorded consent nobody is kept. An address is
-        written to once, and not at all where one of its holders refused.
+        reason of `REASONS` that holds. Without a recorded consent nobody is kept, nor through an address
+        whose source's terms do not allow it at `as_of`. An address is written to once, and not at all where
+        one of its holders refused.
 
     Raises
     ------
@@ -177,6 +179,7 @@ def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> Audienc
         "unsubscribed": flags["unsubscribed"].to_numpy(),
         "no_consent": ~flags["granted"].to_numpy(),
         "no_address": pd.isna(address),
+        "source_terms": flags["against_terms"].to_numpy(),
         "address_refused": np.array([value in refused for value in address], dtype=bool),
         "same_address": pd.Series(address).where(open_to).duplicated().to_numpy() & ~pd.isna(address),
         "bounced": flags["bounced"].to_numpy(),
@@ -247,13 +250,14 @@ def _contact_facts(audience: Audience, as_of: pd.Timestamp) -> str:
       FROM consents JOIN member USING (node_id)
       WHERE purpose = 'activation' AND channel IN ({channel}, '*') GROUP BY person_id
     ), addressed AS (
-      SELECT person_id, value AS address FROM golden
+      SELECT person_id, value AS address, NOT u.allowed OR coalesce(u.until <= {t}, FALSE) AS against_terms
+      FROM golden AS g LEFT JOIN source_terms AS u ON u.source = g.source AND u.purpose = 'activation'
       WHERE attribute = '{ADDRESSES[audience.channel]}'
     )
     SELECT person_id, address,
            left_at IS NOT NULL AND (granted_at IS NULL OR left_at >= granted_at) AS unsubscribed,
            coalesce(bounced, FALSE) AS bounced, coalesce(bought_lately, FALSE) AS bought_lately,
-           coalesce(decided, FALSE) AS decided
+           coalesce(decided, FALSE) AS decided, coalesce(against_terms, FALSE) AS against_terms
     FROM (SELECT DISTINCT person_id FROM member)
     LEFT JOIN addressed USING (person_id) LEFT JOIN reactions USING (person_id)
     LEFT JOIN bought USING (person_id) LEFT JOIN spoken USING (person_id)

@@ -6,20 +6,23 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Sequence
+from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from cdpkit.errors import ContractError
 from cdpkit.schema import PURPOSES
+from cdpkit.sources.database import query_faults
 from cdpkit.sources.expression import Dialect
+from cdpkit.sources.parts import STRICT, Basis, Check, Control, Lookup, Mapping, Node, UseTerms
 from cdpkit.sources.plan import Plan, compile_dataset
 
-#: Formats read today, and those a later version will read.
-FORMATS, LATER = ("csv", "parquet"), ("jsonl", "excel", "sql")
+#: Formats read.
+FORMATS = ("csv", "jsonl", "parquet", "excel", "sql")
 
 #: Settings a contract gives once for all its datasets.
 _SHARED = (
@@ -27,89 +30,8 @@ _SHARED = (
     "acquisition_route",
 )  # fmt: skip
 
-NodeType = Literal["contact", "account", "cookie", "card", "address", "phone", "device"]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Basis(_Part):
-    """The basis declared for a purpose, and why."""
-
-    basis: Literal["consent", "legitimate_interest"]
-    reason: str = Field(min_length=10)
-
-
-class Node(_Part):
-    """Which record of the source a line belongs to, and what to call a line that names none."""
-
-    type: NodeType
-    record_id: str
-    anonymous: str | None = None
-
-
-class Check(_Part):
-    """A condition every record must meet, and the reason given when one does not."""
-
-    must: str
-    that: str
-
-
-class Mapping(_Part):
-    """Rows of one canonical table.
-
-    Parameters
-    ----------
-    table : str
-        Canonical table.
-    set : dict of str to str
-        Canonical column to expression over raw columns (see `cdpkit.sources.expression`).
-    where : str, optional
-        Records that yield a row; all by default.
-    group : list of str
-        Records with the same values make one row; `set` then aggregates.
-    whole : bool
-        A group with a quarantined record goes to quarantine whole, so that no total is silently short.
-    """
-
-    table: str
-    set: dict[str, str] = {}
-    where: str | None = None
-    group: list[str] = []
-    whole: bool = True
-
-
-class Lookup(_Part):
-    """Another file whose columns are added by key, as ``lookup.column``; its key must be unique."""
-
-    files: str
-    on: list[str] = Field(min_length=1)
-    columns: list[str] = Field(min_length=1)
-
-
-class Control(_Part):
-    """What a file says of itself, checked before any of it is taken in.
-
-    Parameters
-    ----------
-    line_end : bool
-        The last record must end its line: a file that does not was cut.
-    trailer : str, optional
-        First field of the last record, which holds the totals and is no record.
-    records : int, optional
-        Field of the trailer, from 1, that gives the number of records.
-    sums : dict of str to int
-        Column to the field of the trailer that gives its sum.
-    """
-
-    line_end: bool = True
-    trailer: str | None = None
-    records: int | None = Field(None, ge=1)
-    sums: dict[str, int] = {}
-
-
-class Dataset(_Part):
+class Dataset(BaseModel):
     """One kind of export of a source.
 
     Parameters
@@ -117,7 +39,16 @@ class Dataset(_Part):
     files : str
         Name or glob of the files.
     format : str or list of str
-        ``csv`` (gzip accepted), ``parquet``, or both when the export comes in either.
+        ``csv`` or ``jsonl`` (gzip and zstd accepted), ``parquet``, ``excel``, ``sql``; several when the
+        export comes in either, but one kind of text.
+    sheet : str, optional
+        Sheet of a workbook that has several.
+    connection, query : str, optional
+        For ``sql``: the environment variable that holds the address of the database, and the SELECT.
+    pairs : list of str
+        Nested: fields that are lists of ``{key, value}``, read as objects (GA4 parameters).
+    each : str, optional
+        Nested: a list of which each element is a record of its own, named ``each.…`` (items of an order).
     delimiter, encoding, decimal, quote
         How the text is written; ``delimiter = "whitespace"`` means runs of blanks, without quotes.
     dates, zone, fold, currency, true, false
@@ -142,10 +73,19 @@ class Dataset(_Part):
         Longer records go to quarantine; a field spanning more lines refuses the file.
     max_quarantined, min_quarantined
         Above this share of quarantined records (and more than so many of them) the file is refused.
+    until : date, optional
+        Taken from the contract's terms: records of that day and later go to quarantine.
     """
 
-    files: str
+    model_config = STRICT
+
+    files: str = ""
     format: str | list[str] = "csv"
+    sheet: str | None = None
+    connection: str | None = Field(None, pattern=r"^[A-Z][A-Z0-9_]*$")
+    query: str | None = None
+    pairs: list[str] = []
+    each: str | None = None
     delimiter: str = ","
     encoding: str = "utf-8"
     decimal: Literal[".", ","] = "."
@@ -156,7 +96,7 @@ class Dataset(_Part):
     currency: str | None = Field(None, pattern=r"^[A-Z]{3}$")
     true: list[str] = ["1", "true"]
     false: list[str] = ["0", "false"]
-    columns: list[str] = Field(min_length=1)
+    columns: list[str]
     optional: list[str] = []
     extra: Literal["keep", "warn", "refuse"] = "keep"
     control: Control | None = None
@@ -174,11 +114,23 @@ class Dataset(_Part):
     max_newlines: int = Field(200, ge=0)
     max_quarantined: float = Field(0.05, ge=0, le=1)
     min_quarantined: int = Field(20, ge=0)
+    until: date | None = None
 
     @property
     def formats(self) -> tuple[str, ...]:
         """The accepted formats."""
         return (self.format,) if isinstance(self.format, str) else tuple(self.format)
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether columns are paths into objects."""
+        dotted = any("." in column for column in [*self.columns, *self.optional])
+        return bool(self.pairs or self.each or (dotted and {"jsonl", "parquet"} & set(self.formats)))
+
+    @property
+    def by_objects(self) -> bool:
+        """Whether records are kept as objects: JSON, sheets, databases and nested columns."""
+        return self.is_nested or bool({"jsonl", "excel", "sql"} & set(self.formats))
 
     @property
     def dialect(self) -> Dialect:
@@ -242,13 +194,14 @@ class Dataset(_Part):
     @model_validator(mode="after")
     def _plan_compiles(self) -> Dataset:
         faults = [
-            f"format: `{f}` is not read yet; use one of {', '.join(FORMATS)}"
-            if f in LATER
-            else f"format: must be one of {', '.join(FORMATS)}; got `{f}`"
+            f"format: must be one of {', '.join(FORMATS)}; got `{f}`"
             for f in self.formats
             if f not in FORMATS
         ]
+        faults += self._place_faults()
         names = [column.lower() for column in [*self.columns, *self.optional]]
+        if not (self.columns or (self.is_nested and self.optional)):
+            faults.append("columns: must name a column at least")
         faults += [f"columns: `{n}` is given twice" for n in dict.fromkeys(names) if names.count(n) > 1]
         faults += [f"columns: `{n}` uses a reserved prefix" for n in names if n.startswith("_cdp")]
         plan, wrong = compile_dataset(self)
@@ -257,8 +210,27 @@ class Dataset(_Part):
             raise ValueError("\n".join(faults))
         return self
 
+    def _place_faults(self) -> list[str]:
+        """Return what is wrong with where the records are said to be."""
+        faults = []
+        if "sql" in self.formats:
+            wanted = {"connection": self.connection, "query": self.query}
+            faults += [f"{key}: must be given for a database" for key, value in wanted.items() if not value]
+            if self.files or len(self.formats) > 1:
+                faults.append("format: a database is no file: give `sql` alone, without `files`")
+            faults += query_faults(self.query) if self.query else []
+        elif not self.files:
+            faults.append("files: Field required")
+        elif self.connection or self.query:
+            faults.append("connection: is for format `sql`")
+        if len({"csv", "jsonl"} & set(self.formats)) > 1:
+            faults.append("format: must be one kind of text, csv or jsonl")
+        if self.is_nested and not {"jsonl", "parquet"} & set(self.formats):
+            faults.append("pairs, each: are for jsonl and parquet")
+        return faults
 
-class Contract(_Part):
+
+class Contract(BaseModel):
     """Describe a source once: its exports, what they mean and what they may be used for.
 
     Parameters
@@ -270,6 +242,8 @@ class Contract(_Part):
     bases : dict of str to Basis
         Basis declared for ``stitching`` and ``profiling``; none means only with consent. Activation
         always needs a recorded consent, so no basis can be declared for it.
+    terms : UseTerms, optional
+        What may be done with the source at all; everything that consent and bases allow by default.
     defaults : dict
         Notebook parameters that suit this source, such as ``horizon_days``; what the user gives wins.
     datasets : dict of str to Dataset
@@ -305,10 +279,13 @@ class Contract(_Part):
     - datasets: Field required
     """
 
+    model_config = STRICT
+
     source: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     en: str = ""
     fr: str = ""
     bases: dict[str, Basis] = {}
+    terms: UseTerms | None = None
     defaults: dict[str, str | int | float | bool] = {}
     datasets: dict[str, Dataset] = Field(min_length=1)
 
@@ -320,6 +297,8 @@ class Contract(_Part):
         shared = {key: data[key] for key in _SHARED if key in data}
         rest = {key: value for key, value in data.items() if key not in _SHARED}
         sets = data["datasets"].items()
+        if isinstance(data.get("terms"), dict) and data["terms"].get("until") is not None:
+            shared["until"] = data["terms"]["until"]
         return rest | {"datasets": {k: shared | v if isinstance(v, dict) else v for k, v in sets}}
 
     @field_validator("bases")

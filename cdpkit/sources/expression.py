@@ -6,8 +6,9 @@ into numbers, times and flags, and a value that does not convert sends its recor
 
 Conversions (checked, one column each):
     ``local_time(x, 'format', …)`` clock time in the declared zone, to UTC · ``iso_time(x)`` ISO 8601,
-    UTC where no offset is written · ``as_date(x, 'format', …)`` · ``number(x)`` exact decimal ·
-    ``real(x)`` float · ``integer(x)`` · ``flag(x)`` by the declared words · ``one_of(x, 'a', 'b', …)``.
+    UTC where no offset is written · ``epoch_time(x, 'us')`` since 1970 · ``as_date(x, 'format', …)`` ·
+    ``number(x)`` exact decimal · ``real(x)`` float · ``integer(x)`` · ``flag(x)`` by the declared words ·
+    ``one_of(x, 'a', 'b', …)``.
 Derivations:
     ``minor(x, currency)`` money to minor units · ``hour_of(t)``, ``weekday_of(t)`` local, of a UTC time ·
     ``days_after(t, n)`` n times 24 hours later · ``words(x, '|')`` list · ``as_json(a, b, …)`` ·
@@ -175,7 +176,7 @@ class Compiler:
         return node
 
     def _column(self, node: exp.Column, label: str) -> exp.Expr:
-        wanted = f"{node.table}.{node.name}" if node.table else node.name
+        wanted = ".".join(part.name for part in node.parts)
         if wanted in self.columns:
             self.used.add(wanted)
             return name(wanted)
@@ -285,6 +286,20 @@ class Compiler:
             "CASE WHEN :v >= TIMESTAMP '1900-01-01' AND :v < TIMESTAMP '2200-01-01' THEN :v END", v=value
         )
         return self._convert(x, bounded, f"{self._said(x)} is not an ISO 8601 time since 1900")
+
+    def _do_epoch_time(self, x: exp.Expr, unit: exp.Expr) -> exp.Expr:
+        scale = {"s": 1_000_000, "ms": 1_000, "us": 1}.get(unit.name if isinstance(unit, exp.Literal) else "")
+        if scale is None:
+            raise _ExpressionFault("takes the unit 's', 'ms' or 'us'")
+        micros = template(f"TRY_CAST(:x AS BIGINT) * {scale}", x=x)
+        # 1900 to 2200, as for other times.
+        value = template(
+            f"CASE WHEN regexp_full_match(:x, '-?[0-9]{{1,{18 - len(str(scale))}}}')"
+            " AND :m >= -2208988800000000 AND :m < 7258118400000000 THEN make_timestamp(:m) END",
+            x=x,
+            m=micros,
+        )
+        return self._convert(x, value, f"{self._said(x)} is not a time in {unit.name} since 1970")
 
     def _do_as_date(self, x: exp.Expr, *formats: exp.Expr) -> exp.Expr:
         declared = self._formats(formats)

@@ -15,6 +15,7 @@ from cdpkit.errors import ContractError, FaultsError
 from cdpkit.lake.files import digest
 from cdpkit.sources import control
 from cdpkit.sources.contract import Contract, Dataset
+from cdpkit.sources.packing import scannable
 from cdpkit.sources.quarantine import judge
 from cdpkit.sources.reader import Staged, stage
 from cdpkit.sources.report import DatasetReport
@@ -131,25 +132,67 @@ def _take_in(connection, position: int, file: File, before: Before, terms: Terms
             report.quarantined = row["quarantined"]
             return
     raw = f"_cdp_file_{position}"
-    staged = _stage(connection, raw, file.path, dataset)
+    staged = read_records(connection, raw, file.path, dataset)
     control.check(connection, raw, dataset, staged)
     if not file.seen and file.path.name not in terms.accept:
         known = [row for (_, *of), row in before.items() if of == [source, file.name] and "run_id" in row]
         usual = [row["records_in"] for row in known]
         control.refuse_short(dataset, staged.records_in, usual)
-    for name, path in lookups.items():
-        _look_up(connection, raw, name, path, dataset)
+    complete(connection, raw, file.path, dataset)
     file.header = staged.header
     _judge(connection, position, file, dataset.keeping(staged.extra), staged, raw, terms.received)
     counted = {"contract_hash": file.contract_hash, "records_in": report.records_in, "good": report.good}
     before[key] = counted | {"quarantined": report.quarantined}
 
 
-def _stage(connection, raw: str, path: Path, dataset: Dataset) -> Staged:
-    """Read the columns a dataset uses, and those nobody declared where they have a place to go to."""
-    plan = dataset.plan
-    own = [column for column in plan.columns if column in (*dataset.columns, *dataset.optional)]
-    return stage(connection, raw, path, dataset, dataset.columns, dataset.optional, own, dataset.keeps)
+def read_records(connection: Any, raw: str, path: Path, dataset: Dataset, *, strict: bool = True) -> Staged:
+    """Read the columns a dataset uses, and those nobody declared where they have a place to go to.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Where the table is made.
+    raw : str
+        Its name.
+    path : Path
+        The file.
+    dataset : Dataset
+        How it is written.
+    strict : bool
+        Refuse a file without a declared column; else the column is empty.
+
+    Raises
+    ------
+    ContractError
+        When the file as a whole cannot be what the contract says.
+    """
+    every = (*dataset.columns, *dataset.optional)
+    own = [column for column in dataset.plan.columns if column in every]
+    columns, optional = (dataset.columns, dataset.optional) if strict else ((), every)
+    return stage(connection, raw, path, dataset, columns, optional, own, dataset.keeps)
+
+
+def complete(connection: Any, raw: str, path: Path, dataset: Dataset) -> None:
+    """Add to the staged records the columns of the files that complete them.
+
+    Parameters
+    ----------
+    connection : DuckDBPyConnection
+        Where they are staged.
+    raw : str
+        Their table.
+    path : Path
+        The file they come from; the others lie beside it.
+    dataset : Dataset
+        With its lookups.
+
+    Raises
+    ------
+    ContractError
+        When such a file is absent, unsound, or has two records of one key.
+    """
+    for name, lookup in dataset.lookups.items():
+        _look_up(connection, raw, name, _lookup_path(path.parent, lookup.files), dataset)
 
 
 def _judge(
@@ -159,7 +202,8 @@ def _judge(
     plan, report = dataset.plan, file.report
     judged = judge(connection, dataset, plan, staged, raw, received)
     report.records_in, report.good, report.quarantined = staged.records_in, judged.n_good, len(judged.bad)
-    report.reasons, report.warnings, file.bad = judged.reasons, staged.warnings, judged.bad
+    report.reasons, file.bad = judged.reasons, judged.bad
+    report.warnings += staged.warnings
     report.reconcile()
     for number, output in enumerate(plan.outputs):
         rows = f"{raw}_rows_{number}"
@@ -172,27 +216,30 @@ def _judge(
 def _take_in_kept(connection, position: int, file: File) -> None:
     """Judge again the records a file left behind, from their bytes, under the contract as it is now."""
     kept, raw = cast(Kept, file.kept), f"_cdp_file_{position}"
-    form = "parquet" if kept.entry["header"] is None else "csv"
-    again: dict[str, Any] = {"max_quarantined": 1.0, "control": None, "format": form}
-    if file.dataset.encoding.startswith(("utf-16", "utf-32")):
+    form = "csv" if kept.entry["header"] is not None else "jsonl" if file.dataset.by_objects else "parquet"
+    again: dict[str, Any] = {"max_quarantined": 1.0, "control": None, "format": form, "each": None}
+    if not scannable(file.dataset.encoding):
         again["encoding"] = "utf-8"  # kept as transcoded
     dataset = file.dataset.model_copy(update=again)
     file.report.content_hash, file.seen = kept.entry["content_hash"], True
     file.contract_hash, file.header = kept.entry["contract_hash"], kept.entry["header"]
     with tempfile.TemporaryDirectory(prefix="cdpkit-replay-") as folder:
         path = Path(folder) / "records"
-        numbers = _write_kept(kept, path)
-        staged = _stage(connection, raw, path, dataset)
+        numbers = _write_kept(kept, path, form)
+        staged = read_records(connection, raw, path, dataset)
         _judge(connection, position, file, dataset.keeping(staged.extra), staged, raw)
     file.bad = {numbers[line]: one for line, one in file.bad.items()}
 
 
-def _write_kept(kept: Kept, path: Path) -> dict[int, int]:
+def _write_kept(kept: Kept, path: Path, form: str) -> dict[int, int]:
     """Write records beside their header once more; return their old lines by their new ones."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if kept.entry["header"] is None:
+    if form == "jsonl":
+        path.write_bytes(b"\n".join(kept.originals) + b"\n")
+        return dict(enumerate(kept.lines, start=1))
+    if form == "parquet":
         rows = [json.loads(original) for original in kept.originals]
         texts = [{name: _text(value) for name, value in row.items()} for row in rows]
         pq.write_table(pa.Table.from_pylist(texts), path)

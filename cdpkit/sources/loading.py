@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime
-from fnmatch import fnmatch
+from datetime import datetime, time
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.errors import ContractError
-from cdpkit.schema import TABLES
+from cdpkit.schema import PURPOSES, TABLES
 from cdpkit.sources import nodes
 from cdpkit.sources.contract import Contract
 from cdpkit.sources.expression import LINE, RECORD
+from cdpkit.sources.finding import find_files, unread
 from cdpkit.sources.intake import Before, File, Terms, take_in_all
 from cdpkit.sources.registry import contracts_of
-from cdpkit.sources.report import DatasetReport, LoadReport
+from cdpkit.sources.report import LoadReport
 from cdpkit.sources.rows import Merged, Part, merge
 
 if TYPE_CHECKING:
@@ -66,9 +66,10 @@ def load(
         When a file does not reconcile.
     """
     contracts = contracts_of(source)
-    files, absent = _find(contracts, Path(path))
-    take(run, files, contracts, Terms(received, accept))
-    return LoadReport([*(file.report for file in files), *absent], _unread(Path(path), files))
+    with tempfile.TemporaryDirectory(prefix="cdpkit-query-") as scratch:
+        files, absent = find_files(contracts, Path(path), Path(scratch))
+        take(run, files, contracts, Terms(received, accept))
+    return LoadReport([*(file.report for file in files), *absent], unread(Path(path), files))
 
 
 def take(run: Any, files: list[File], contracts: Sequence[Contract], terms: Terms) -> None:
@@ -85,7 +86,7 @@ def take(run: Any, files: list[File], contracts: Sequence[Contract], terms: Term
     terms : Terms
         What holds for all of them.
     """
-    with _connect() as connection, contextlib.closing(run.engine()) as engine:
+    with scratch_database() as connection, contextlib.closing(run.engine()) as engine:
         take_in_all(connection, files, _loaded_before(engine), terms)
         new = [file for file in files if not file.report.unchanged]
         parts = [part for file in new for part in file.parts]
@@ -99,7 +100,7 @@ def take(run: Any, files: list[File], contracts: Sequence[Contract], terms: Term
         for position, file in enumerate(files):
             _tell(connection, file, position, merged, forgotten)
             file.report.reconcile()
-        bases = _new_bases(engine, contracts)
+        bases, conditions = _new_bases(engine, contracts), _new_terms(engine, contracts)
     for file in new:
         kept = nodes.unforgotten(run.lake, file.contract.source, file.bad)
         file.report.suppressed += len(file.bad) - len(kept)
@@ -112,45 +113,12 @@ def take(run: Any, files: list[File], contracts: Sequence[Contract], terms: Term
     _write_files(run, new)
     for contract in bases:
         run.lake.write("source_bases", _bases(contract), replace={"source": contract.source})
-
-
-def _unread(path: Path, files: Sequence[File]) -> tuple[str, ...]:
-    """Name the files of a folder that no contract claims."""
-    read = {file.report.file for file in files}
-    return (
-        tuple(sorted(p.name for p in path.iterdir() if p.is_file() and p.name not in read))
-        if path.is_dir()
-        else ()
-    )
-
-
-def _find(contracts: Sequence[Contract], path: Path) -> tuple[list[File], list[DatasetReport]]:
-    """Match the files of a folder, or one file, with the datasets of the contracts."""
-    if not path.exists():
-        raise ContractError("load", [f"path must exist; got {path}"])
-    pairs = [(contract, name) for contract in contracts for name in contract.datasets]
-    listed = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
-    files, absent, faults = [], [], []
-    for contract, name in pairs:
-        pattern = contract.datasets[name].files
-        fits = [p for p in listed if fnmatch(p.name, pattern) or fnmatch(p.name.removesuffix(".gz"), pattern)]
-        if not fits and path.is_file() and len(pairs) == 1:
-            fits = [path]  # there is only one thing it can be, whatever its name
-        files += [File(contract, name, p, DatasetReport(contract.source, name, p.name)) for p in fits]
-        if not fits:
-            absent.append(DatasetReport(contract.source, name))
-            if contract.datasets[name].required:
-                faults.append(f"{contract.source}.{name} must be there; got no file like {pattern}")
-    if not files:
-        known = ", ".join(contract.datasets[name].files for contract, name in pairs)
-        faults.append(f"path must hold a file of the source; got none like {known}")
-    if faults:
-        raise ContractError("load", faults)
-    return files, absent
+    for name, said in conditions.items():
+        run.lake.write("source_terms", said, replace={"source": name})
 
 
 @contextlib.contextmanager
-def _connect() -> Iterator[duckdb.DuckDBPyConnection]:
+def scratch_database() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a scratch database in UTC that downloads nothing and spills to a folder of its own."""
     import duckdb
 
@@ -213,6 +181,30 @@ def _bases(contract: Contract) -> pa.Table:
         for purpose, basis in contract.bases.items()
     ]
     return pa.Table.from_pylist(rows, TABLES["source_bases"].arrow())
+
+
+def _new_terms(engine: Any, contracts: Sequence[Contract]) -> dict[str, pa.Table]:
+    """Return the terms of the sources whose contract says other ones than are stored."""
+    import pyarrow as pa
+
+    schema = TABLES["source_terms"].arrow()
+    stored = engine.query("FROM source_terms").to_arrow().select(schema.names).to_pylist()
+    said: dict[str, list[dict[str, Any]]] = {contract.source: [] for contract in contracts}
+    for contract in contracts:
+        if (terms := contract.terms) is not None:
+            until = None if terms.until is None else datetime.combine(terms.until, time())
+            told: dict[str, Any] = {"terms": terms.said, "partner": terms.partner, "until": until}
+            told |= {"source": contract.source, "retention_days": terms.retention_days}
+            said[contract.source] = [
+                {**told, "purpose": purpose, "allowed": purpose in terms.uses} for purpose in PURPOSES
+            ]
+    by_purpose = itemgetter("purpose")
+    held = {name: sorted((r for r in stored if r["source"] == name), key=by_purpose) for name in said}
+    return {
+        name: pa.Table.from_pylist(rows, schema)
+        for name, rows in said.items()
+        if sorted(rows, key=by_purpose) != held[name]
+    }
 
 
 def _write_files(run: Any, files: list[File]) -> None:

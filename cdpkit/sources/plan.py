@@ -33,7 +33,8 @@ LOADABLE = tuple(
     table
     for table in TABLES
     if "source" in TABLES[table]
-    and table not in ("nodes", "source_files", "source_bases", "quarantine", "golden", "cleaned")
+    and table
+    not in ("nodes", "source_files", "source_bases", "source_terms", "quarantine", "golden", "cleaned")
 )
 
 #: Columns filled by the loader unless a mapping sets them.
@@ -276,6 +277,7 @@ def compile_dataset(dataset: Dataset) -> tuple[Plan, list[str]]:
         (template(":met IS NOT TRUE", met=compiler.compile(c.that, f"check `{c.must}`")), c.must)
         for c in dataset.checks
     )
+    checks += build.agreed()
     outputs = [build.sight(kind, value) for kind, value in dataset.identifiers.items()]
     outputs += [output for mapping in dataset.maps if (output := build.output(mapping)) is not None]
     times = tuple(
@@ -307,6 +309,16 @@ class _Builder:
 
     def __post_init__(self) -> None:
         self.faults: list[str] = []
+
+    def agreed(self) -> tuple[tuple[exp.Expr, str], ...]:
+        """Return the test of the agreement's end: what happened after it may not be used."""
+        if self.dataset.until is None or self.dataset.event_time is None:
+            return ()
+        happened = self.compiler.compile(self.dataset.event_time, "event_time")
+        end = exp.cast(literal(f"{self.dataset.until.isoformat()} 00:00:00"), "TIMESTAMP")
+        return (
+            (template(":t >= :end", t=happened, end=exp.paren(end)), "it happened after the agreement ended"),
+        )
 
     def sight(self, kind: str, value: str) -> Output:
         """Return the rows of one identifier of a record."""

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import csv
-import gzip
+import difflib
 import io
-import mmap
-import os
-import shutil
+import json
 import tempfile
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cdpkit.errors import ContractError
+from cdpkit.sources import nested
 from cdpkit.sources.expression import LINE
+from cdpkit.sources.packing import read_bytes, scannable
 from cdpkit.sources.scan import Block, Layout, scan
+from cdpkit.sources.spreadsheet import MAGIC, Sheet
 
 if TYPE_CHECKING:
     import duckdb
@@ -82,7 +81,7 @@ def stage(
     table : str
         Name of the table to make.
     path : Path
-        CSV (gzip accepted) or Parquet, recognised by their first bytes.
+        Recognised by its first bytes: Parquet, Excel, else text (gzip and zstd accepted).
     dataset : Dataset
         How it is written.
     columns, optional : sequence of str
@@ -101,48 +100,80 @@ def stage(
         raise ContractError("file", ["must not be empty; got 0 bytes"])
     with path.open("rb") as stream:
         magic = stream.read(4)
-    kind = "parquet" if magic == b"PAR1" else "csv"
+    kind = "parquet" if magic == b"PAR1" else "excel" if magic == MAGIC else _text_kind(dataset)
     if kind not in dataset.formats:
         raise ContractError("file", [f"must be {' or '.join(dataset.formats)}; got {kind}"])
+    job = (dataset, columns, optional, used, keep)
+    if kind == "excel":
+        return _stage_excel(connection, table, path, *job)
+    if kind == "parquet" and dataset.is_nested:
+        return _stage_lines(connection, table, nested.parquet_rows(path), *job)
     if kind == "parquet":
-        return _stage_parquet(connection, table, path, dataset, columns, optional, used, keep)
-    return _stage_csv(
-        connection, table, _bytes_of(path, magic, dataset.encoding), dataset, columns, optional, used, keep
-    )
+        return _stage_parquet(connection, table, path, *job)
+    data = read_bytes(path, dataset.encoding)
+    return (_stage_csv if kind == "csv" else _stage_json)(connection, table, data, *job)
 
 
-def _bytes_of(path: Path, magic: bytes, encoding: str) -> mmap.mmap:
-    """Map the file in memory; unpacked, and in an ASCII superset, through a scratch file where needed."""
-    with contextlib.ExitStack() as stack:
-        stream: BinaryIO = stack.enter_context(path.open("rb"))
-        if magic[:2] == b"\x1f\x8b":
-            scratch = stack.enter_context(tempfile.TemporaryFile())
-            try:
-                # To the end before a row is used: only there does the checksum tell a whole file.
-                shutil.copyfileobj(gzip.GzipFile(fileobj=stream), scratch, 1 << 20)
-            except (OSError, EOFError, zlib.error) as error:
-                raise ContractError("file", [f"must be a whole gzip file: {error}"]) from None
-            stream = cast(BinaryIO, scratch)
-        if codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
-            stream.seek(0)
-            try:
-                text = stream.read().decode(encoding)
-            except UnicodeDecodeError:
-                raise ContractError("file", [f"must be in {encoding}"]) from None
-            stream = cast(BinaryIO, stack.enter_context(tempfile.TemporaryFile()))
-            stream.write(text.encode())
-        if stream.writable():
-            stream.flush()
-        if os.fstat(stream.fileno()).st_size == 0:
-            raise ContractError("file", ["must not be empty; got 0 bytes"])
-        return mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+def _text_kind(dataset: Dataset) -> str:
+    """Return which text format is meant: a contract declares one at most."""
+    declared = [form for form in dataset.formats if form in ("csv", "jsonl", "sql")]
+    return "csv" if not declared else declared[0]
+
+
+def _stage_json(connection, table, data, dataset, columns, optional, used, keep=False) -> Staged:
+    staged, found = Staged(), nested.Found()
+    if keep:
+        staged.extra = nested.unknown(data, dataset, columns, optional)
+    used = [*used, *staged.extra]
+    _create(connection, table, used)
+    for batch in nested.read_objects(data, dataset, columns, used):
+        if isinstance(batch, nested.Found):
+            found = batch
+        else:
+            _append(connection, table, batch)
+    staged.records_in = len(found.places) + len(found.bad)
+    if found.places:
+        # The header of a query or sheet was compared before: only here do columns come record by record.
+        checked = "jsonl" in dataset.formats or dataset.is_nested
+        staged.warnings = nested.compare(found, columns, optional, dataset.extra, keep) if checked else []
+    elif not found.bad:
+        staged.warnings.append("the file holds no record")
+    original = nested.Original(data, dataset)
+    staged.bad = {n: (reasons, original(place)) for n, (reasons, place) in found.bad.items()}
+    staged.originals = lambda lines: {n: original(found.places[n]) for n in lines}
+    return staged
+
+
+def _stage_lines(connection, table, rows, dataset, columns, optional, used, keep=False) -> Staged:
+    """Stage records that come as objects through a scratch file of JSON lines."""
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as scratch:
+        path = Path(scratch.name)
+        nested.to_lines(rows, path)
+        if path.stat().st_size == 0:
+            _create(connection, table, used)
+            return Staged(warnings=["the file holds no record"])
+        # What a scratch file holds was written by us, whatever the encoding of the export.
+        plain = dataset.model_copy(update={"encoding": "utf-8"})
+        return _stage_json(connection, table, read_bytes(path, "utf-8"), plain, columns, optional, used, keep)
+
+
+def _stage_excel(connection, table, path, dataset, columns, optional, used, keep=False) -> Staged:
+    sheet = Sheet(path, dataset)
+    warnings = compare_header(sheet.header, columns, optional, dataset.extra, keep)
+    known = [*columns, *optional]
+    staged = _stage_lines(connection, table, sheet.records(), dataset, (), known, used, keep)
+    for number, (reasons, cells) in sheet.bad.items():
+        staged.bad[number] = (reasons, json.dumps(cells, ensure_ascii=False).encode())
+    staged.records_in += len(sheet.bad)
+    staged.warnings = warnings if staged.records_in else [*warnings, "the file holds a header and no record"]
+    return staged
 
 
 def _stage_csv(connection, table, data, dataset, columns, optional, used, keep=False) -> Staged:
     encoding = codecs.lookup(dataset.encoding).name
-    encoding = "utf-8" if encoding.startswith("utf") else encoding
+    encoding = "utf-8" if encoding.startswith("utf") or not scannable(encoding) else encoding
     header, offset, line = _header(data, dataset, encoding)
-    staged = Staged(warnings=_compare(header, columns, optional, dataset.extra, keep))
+    staged = Staged(warnings=compare_header(header, columns, optional, dataset.extra, keep))
     staged.extra = _unknown(header, columns, optional) if keep else ()
     staged.header = bytes(data[:offset]).removeprefix(codecs.BOM_UTF8)
     used, twice = [*used, *staged.extra], 0
@@ -211,13 +242,39 @@ def _unknown(header: list[str], columns: Sequence[str], optional: Sequence[str])
     return tuple(c for c in header if c and c not in known and not c.lower().startswith("_cdp"))
 
 
-def _compare(
+def compare_header(
     header: list[str], columns: Sequence[str], optional: Sequence[str], extra: str, keep: bool = False
 ) -> list[str]:
-    """Compare a header with the contract by name; order does not matter."""
+    """Compare a header with the contract by name; order does not matter.
+
+    Parameters
+    ----------
+    header : list of str
+        Names found.
+    columns, optional : sequence of str
+        Names that must and that may be there.
+    extra : str
+        What to do about others: ``refuse`` them, or not.
+    keep : bool
+        Whether others are kept as JSON.
+
+    Returns
+    -------
+    list of str
+        What is worth saying.
+
+    Raises
+    ------
+    ContractError
+        Naming every fault of the header.
+    """
     folded = [column.lower() for column in header]
-    faults = [f"header must name column `{column}`" for column in columns if column not in header]
-    if len(faults) == len(columns):
+    faults = [
+        f"header must name column `{column}`{_near(column, header, columns)}"
+        for column in columns
+        if column not in header
+    ]
+    if columns and len(faults) == len(columns):
         # Without a header the first line may hold a person: nothing of it is repeated.
         faults = ["file must begin with a header; none of the contract's columns is in the first line"]
     else:
@@ -232,6 +289,13 @@ def _compare(
         raise ContractError("file", faults)
     what = "kept as JSON" if keep else "left aside"
     return [f"columns not in the contract were {what}: {', '.join(unknown)}"] if unknown else []
+
+
+def _near(column: str, header: Sequence[str], columns: Sequence[str]) -> str:
+    """Return a question about the name that was likely meant, where one comes near."""
+    free = {name.lower(): name for name in header if name not in columns}
+    near = difflib.get_close_matches(column.lower(), free, n=1)
+    return f"; did you mean `{free[near[0]]}`?" if near else ""
 
 
 def _parse(block: Block, header: list[str], used: Sequence[str], delimiter: str, layout: Layout):
@@ -263,7 +327,9 @@ def _parse(block: Block, header: list[str], used: Sequence[str], delimiter: str,
         raise ContractError(
             "file", [f"must reconcile: {len(good)} sound records counted; {table.num_rows} parsed"]
         )
-    return table.append_column(LINE, pa.array(block.lines[good], pa.int64()))
+    # A contract that uses no column yet still counts its records: the one parsed for that goes no further.
+    lines = pa.array(block.lines[good], pa.int64())
+    return table.append_column(LINE, lines) if used else pa.table({LINE: lines})
 
 
 def _create(connection, table: str, used: Sequence[str]) -> None:
@@ -292,7 +358,7 @@ def _stage_parquet(connection, table, path, dataset, columns, optional, used, ke
     try:
         found = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [str(path)]).fetchall()
         header = [row[0] for row in found]
-        staged = Staged(warnings=_compare(header, columns, optional, dataset.extra, keep))
+        staged = Staged(warnings=compare_header(header, columns, optional, dataset.extra, keep))
         staged.extra = _unknown(header, columns, optional) if keep else ()
         used = [*used, *staged.extra]
         _create(connection, table, used)

@@ -38,21 +38,27 @@ class Adapter:
 
 
 def available() -> list[str]:
-    """Return the names of the adapters, those of other packages included.
+    """Return the names of the adapters: sets of exports, shipped contracts, and those of other packages.
 
     Examples
     --------
-    >>> {"world", "online_retail"} <= set(available())
+    >>> {"world", "online_retail", "ga4"} <= set(available())
     True
     """
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*_BUILT_IN, *_shipped(), *(point.name for point in entry_points(group=GROUP))})
+
+
+def _shipped() -> list[str]:
+    """Return the sources whose contract comes with the package."""
+    folder = files("cdpkit") / "sources" / "contracts"
+    return [file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")]
 
 
 def adapter(name: str) -> Adapter:
     """Return an adapter by name.
 
-    An adapter is a module (or object) with ``contracts()``, registered in the entry-point group
-    ``cdpkit.sources``; its docstring says what it reads.
+    An adapter is a shipped contract, or a module (or object) with ``contracts()``, registered in the
+    entry-point group ``cdpkit.sources``; its docstring says what it reads.
 
     Parameters
     ----------
@@ -74,6 +80,9 @@ def adapter(name: str) -> Adapter:
         found = import_module(f"cdpkit.sources.adapters.{name}")
     elif name in points:
         found = points[name].load()
+    elif name in _shipped():
+        contract = shipped(name)
+        return Adapter(name, contract.en, (contract,))
     else:
         raise CdpkitError(
             "source must be one of those available", got=name, do=f"Use {', '.join(available())}"
@@ -107,6 +116,4 @@ def contracts_of(source: str | Path | Contract | Sequence[Contract]) -> tuple[Co
         return tuple(source)
     if str(source).endswith(".toml"):
         return (Contract.read(source),)
-    if (files("cdpkit") / "sources" / "contracts" / f"{source}.toml").is_file() and source not in available():
-        return (shipped(str(source)),)
     return adapter(str(source)).contracts

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cdpkit.tracking.promotion import Comparison, Promotion, compare, promote, rollback
+from cdpkit.tracking.batch import score_on_spark
+from cdpkit.tracking.promotion import Comparison, Promotion, compare, promote, protect, rollback
 from cdpkit.tracking.registry import LoadedModel, ModelVersion, champions, load, verify
 from cdpkit.tracking.runs import TrackedRun, apply_promotions, settle, start
 from cdpkit.tracking.store import Store, doctor_relocate, open_store, reap
@@ -21,8 +22,10 @@ __all__ = [
     "load",
     "open_store",
     "promote",
+    "protect",
     "reap",
     "rollback",
+    "score_on_spark",
     "settle",
     "start",
     "verify",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import CdpkitError
-from cdpkit.evaluate import log_losses, paired
+from cdpkit.evaluate import challenge, log_losses, paired
 from cdpkit.tracking.registry import ModelVersion, check, fetch, find, keep_champion
 from cdpkit.tracking.store import HasStore, Store, open_store
 
@@ -37,8 +37,7 @@ class Comparison:
     champion : str
         The version it was compared with.
     margin : float
-        How much worse the challenger may be and still replace an older model: 0 asks for a proven
-        gain, a small positive margin accepts a refresh that is as good.
+        The gain that makes a change worth its while: the lower bound must be above it.
     checks : mapping, optional
         Further conditions by name (calibration, each declared segment, drift); all must hold.
     new_question : bool
@@ -59,8 +58,8 @@ class Comparison:
         faults = []
         if self.champion != champion:
             faults.append(f"compared with version {self.champion}, the champion is {champion}")
-        if not math.isfinite(self.lower) or not self.lower > -self.margin:
-            faults.append(f"lower bound of the gain {self.lower:.6g} is not above {-self.margin:.6g}")
+        if not math.isfinite(self.lower) or not self.lower > self.margin:
+            faults.append(f"lower bound of the gain {self.lower:.6g} is not above {self.margin:.6g}")
         faults += [f"{name} does not hold" for name, holds in sorted(self.checks.items()) if not holds]
         return faults
 
@@ -82,7 +81,7 @@ def promote(
     """Make a version champion if it may be, challenger otherwise.
 
     A version becomes champion when there is none, or when the lower bound of its paired gain over
-    the present champion is above ``-margin`` and every check holds. The alias moves last, and only
+    the present champion is above ``margin`` and every check holds. The alias moves last, and only
     once the version's run is FINISHED and its files are verified: while the run still runs, the
     decision is recorded and applied when the run is finished or, under the runner, published.
 
@@ -155,9 +154,15 @@ def compare(
     definition: Mapping[str, Any],
     since: pd.Timestamp,
     groups: ArrayLike | None = None,
+    segments: pd.DataFrame | None = None,
+    drift: pd.DataFrame | None = None,
     margin: float = 0.0,
+    losses: Callable[[ArrayLike, ArrayLike], ArrayLike] = log_losses,
 ) -> Comparison | None:
-    """Compare a challenger with the present champion, in log-loss on the same later rows.
+    """Compare a challenger with the present champion, by a loss on the same later rows.
+
+    Beside the gain, its calibration and each declared segment must be proven not worse, by the margins
+    of `cdpkit.evaluate.challenge`, and what it watches must not have drifted.
 
     A champion of another definition is not comparable. One that learned from dates after `since` has
     seen the rows it would be judged on, and stays.
@@ -180,31 +185,49 @@ def compare(
         Date of the later rows.
     groups : array-like, optional
         The unit of each row.
+    segments : DataFrame, optional
+        One column a declared segment, on the same rows.
+    drift : DataFrame, optional
+        As `Scorer.watch` gives it for the challenger on the people to score: it must hold no alarm.
     margin : float
-        As in `Comparison`, in nats a person.
+        As in `Comparison`, in the unit of the loss a person.
+    losses : callable
+        From what happened and the scores to a loss a row; the log-loss by default.
 
     Returns
     -------
     Comparison or None
         None when there is no champion to compare with.
     """
-    import pandas as pd
-
     from cdpkit.tracking.registry import load
 
-    store = open_store(workspace)
+    store, metric = open_store(workspace), getattr(losses, "__name__", "loss").removesuffix("es")
     champion = find(store, topic, "champion") if store.exists() else None
     if champion is None:
         return None
     scorer = load(topic, champion.version, workspace=workspace).model
     if dict(scorer.definition) != json.loads(json.dumps(dict(definition))):
-        return Comparison("log_loss", math.nan, math.nan, math.nan, champion.version, new_question=True)
-    judged = scorer.card.get("windows", {}).get("test")
-    fresh = judged is None or pd.Timestamp(judged) <= pd.Timestamp(since)
+        return Comparison(metric, math.nan, math.nan, math.nan, champion.version, new_question=True)
+    fresh = _had_not_seen(scorer, since)
     reference = scorer.probability(X.reindex(columns=scorer.columns()))
-    gap = paired(log_losses(y, p), log_losses(y, reference), groups=groups)
     checks = {"that the champion had not seen these rows": fresh}
-    return Comparison("log_loss", -gap.mean, -gap.high, -gap.low, champion.version, margin, checks)
+    if losses is log_losses:
+        told = challenge(y, p, reference, groups=groups, segments=segments, margin=margin)
+        gain, checks = (told.gain, told.lower, told.upper), {**checks, **told.checks}
+    else:
+        gap = paired(losses(y, p), losses(y, reference), groups=groups)
+        gain = (-gap.mean, -gap.high, -gap.low)
+    if drift is not None:
+        checks["drift within bounds"] = not bool(drift["alarm"].any())
+    return Comparison(metric, *gain, champion.version, margin, checks)
+
+
+def _had_not_seen(scorer: Any, since: Any) -> bool:
+    """Tell whether a version was judged no later than a date: what it learned from lies before that."""
+    import pandas as pd
+
+    judged = scorer.card.get("windows", {}).get("test")
+    return judged is None or pd.Timestamp(judged) <= pd.Timestamp(since)
 
 
 def pending(store: Store, mlflow_run: str) -> list[ModelVersion]:
@@ -263,3 +286,54 @@ def rollback(topic: str, *, workspace: HasStore | str | Path) -> Promotion:
     return Promotion(
         topic, before.version, "champion", f"rolled back from version {champion.version}", applied=True
     )
+
+
+def protect(
+    topic: str,
+    X: pd.DataFrame,
+    y: ArrayLike,
+    *,
+    workspace: HasStore | str | Path,
+    since: pd.Timestamp,
+    groups: ArrayLike | None = None,
+) -> Promotion | None:
+    """Roll back by itself where the champion before this one is proven better on later rows.
+
+    Called at each retraining, once outcomes are known. Nothing happens without a champion before this
+    one, where the two answer different questions, where one has learned from such dates, or where the rows
+    do not prove anything.
+
+    Parameters
+    ----------
+    topic : str
+        Registered model; its versions must answer ``probability(X)``.
+    X : DataFrame
+        Features of rows later than what either version learned from or was judged on.
+    y : array-like of 0 and 1
+        What happened.
+    workspace : Workspace or path
+        Whose registry.
+    since : timestamp
+        Date of the rows.
+    groups : array-like, optional
+        The unit of each row.
+
+    Returns
+    -------
+    Promotion or None
+        The rollback, when there was one.
+    """
+    from cdpkit.tracking.registry import load
+
+    store = open_store(workspace)
+    champion = find(store, topic, "champion") if store.exists() else None
+    tags = {} if champion is None else store.client().get_model_version(topic, champion.version).tags
+    if champion is None or _BEFORE_TAG not in tags:
+        return None
+    one, two = (load(topic, v, workspace=workspace).model for v in (champion.version, tags[_BEFORE_TAG]))
+    if dict(one.definition) != dict(two.definition) or not all(_had_not_seen(s, since) for s in (one, two)):
+        return None
+    now, before = (scorer.probability(X.reindex(columns=scorer.columns())) for scorer in (one, two))
+    if challenge(y, before, now, groups=groups).lower <= 0:
+        return None
+    return rollback(topic, workspace=workspace)

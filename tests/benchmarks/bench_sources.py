@@ -25,7 +25,7 @@ import pandas as pd
 
 from cdpkit.run import Run
 from cdpkit.sources import Contract, load
-from cdpkit.sources.loading import _connect
+from cdpkit.sources.loading import scratch_database
 from cdpkit.sources.quarantine import judge
 from cdpkit.sources.reader import stage
 from cdpkit.workspace import Workspace
@@ -90,7 +90,7 @@ def timed(act: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 def quarantine(contract: Contract, path: Path) -> dict[str, Any]:
     """Scan and judge, in memory."""
     dataset = contract.datasets["sales"]
-    with _connect() as connection:
+    with scratch_database() as connection:
         plan = dataset.plan
         staged = stage(connection, "raw", path, dataset, dataset.columns, (), plan.columns)
         judged = judge(connection, dataset, plan, staged, "raw")

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from cdpkit.errors import CdpkitError, IntegrityError, NotEnoughDataError
@@ -157,7 +158,7 @@ def test_labels_after_the_choice_do_not_reach_it() -> None:
     X, y, _ = _people(3000)
     time = np.repeat(np.arange(10), 300)
     changed = y.copy()
-    inside = (time > 4) & (time < 7)
+    inside = time == 6
     changed[inside] = ~changed[inside]
     one, two = (
         AppetenceClassifier(max_trees=60).fit(X, labels, time=time, embargo=3) for labels in (y, changed)
@@ -177,12 +178,42 @@ def test_same_seed_same_model() -> None:
 def test_resemblance_places_definers_evenly(fitted: AppetenceClassifier) -> None:
     """New people who met the definition are spread over 0 to 100; the others lie lower."""
     X, y, _ = _people(6000, seed=2)
-    likeness = fitted.resemblance(X)
-    assert likeness.min() >= 0 and likeness.max() <= 100
-    assert likeness[y].mean() == pytest.approx(50, abs=3)
-    assert likeness[~y].mean() < 40
+    for scale in (fitted.resemblance(X), fitted.standing(X)):
+        assert scale.min() >= 0 and scale.max() <= 100
+        assert scale[y].mean() == pytest.approx(50, abs=3)
+        assert scale[~y].mean() < 42
     order = np.argsort(fitted.predict_proba(X)[:, 1])
-    assert (np.diff(likeness[order]) >= -1e-9).all()
+    assert (np.diff(fitted.standing(X)[order]) >= -1e-9).all()
+
+
+@pytest.mark.req("MOD-03")
+def test_everybody_has_a_resemblance_that_hidden_hot_prospects_do_not_bend() -> None:
+    """Nobody is dropped, planted look-alikes rank above the others, though most of them pass for cold."""
+    X, y, _ = _people(6000)
+    hidden = y & (np.random.default_rng(1).random(len(y)) < 0.7)
+    seen, half = (AppetenceClassifier(learner="logistic").fit(X, labels) for labels in (y, y & ~hidden))
+    later, later_y, _ = _people(6000, seed=1)
+    later.iloc[0] = None
+    like, blind = seen.resemblance(later), half.resemblance(later)
+    assert np.isfinite(like).all() and np.isfinite(blind).all()
+    # Those who will do it, then those hidden among the unlabelled, against the truth's own order.
+    truth = roc_auc_score(later_y[1:], _people(6000, seed=1)[2][1:])
+    assert roc_auc_score(later_y, like) > truth - 0.03
+    assert roc_auc_score(later_y, blind) > roc_auc_score(later_y, like) - 0.02
+    assert roc_auc_score(hidden[~y | hidden], half.resemblance(X)[~y | hidden]) > truth - 0.05
+
+
+def test_likelihood_and_likeness_may_part() -> None:
+    """Alike in each column and yet unlikely, by a pair of columns that must agree: both scales are kept."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.standard_normal((8000, 3)), columns=["usual", "left", "right"])
+    agree = (X["left"] > 0) == (X["right"] > 0)
+    y = rng.random(8000) < expit(0.6 * X["usual"] - 4 + 4 * agree)
+    model = AppetenceClassifier(learner="boosting").fit(X, y)
+    said = pd.Series(model.disagreement(X))
+    assert (said[~agree & (X["usual"] > 0.7)] == "alike but unlikely").mean() > 0.8
+    assert (said[agree] == "alike but unlikely").mean() < 0.05
+    assert set(said) <= {"", "likely but unlike", "alike but unlikely"}
 
 
 def test_contributions_name_what_was_planted(fitted: AppetenceClassifier) -> None:

@@ -193,7 +193,7 @@ def test_card_speaks_both_languages(scorer: Scorer) -> None:
     assert set(WORDS) == set(LIMITS) == set(LANGUAGES)
     assert WORDS["en"].keys() == WORDS["fr"].keys() and len(LIMITS["en"]) == len(LIMITS["fr"])
     english, french = (card_markdown(scorer.card, code) for code in LANGUAGES)
-    assert english.count("##") == french.count("##") == 7
+    assert english.count("##") == french.count("##") == 9
     assert "{" not in english and "{" not in french
     assert "log_loss" in english and "not causes" in english and "pas des causes" in french
     with pytest.raises(CdpkitError):
@@ -201,8 +201,9 @@ def test_card_speaks_both_languages(scorer: Scorer) -> None:
 
 
 def test_card_shows_fairness_only_when_given() -> None:
-    """Groups are declared by the caller; nothing is guessed."""
-    assert "fairness" not in build_card("appetence")
+    """Groups are declared by the caller; nothing is guessed, and the card says what it does not know."""
+    assert "No declared group" in card_markdown(build_card("appetence"))
+    assert "Aucun groupe déclaré" in card_markdown(build_card("appetence"), "fr")
     table = pd.DataFrame({"group": ["a", "b"], "rate": [0.1, 0.2]})
     text = card_markdown(build_card("appetence", fairness=table))
     assert "| a | 0.1000 |" in text

@@ -147,7 +147,7 @@ def test_a_wrong_contract_gets_one_message_that_lists_every_fault():
             columns = ["id"]
             [datasets.b]
             files = "b.jsonl"
-            format = "jsonl"
+            format = "avro"
             zone = "UTC"
             columns = ["id", "amount"]
             node = { type = "contact", record_id = "idd" }
@@ -162,7 +162,7 @@ def test_a_wrong_contract_gets_one_message_that_lists_every_fault():
     text = str(wrong.value)
     for part in (
         "source:", "Europe/Lutetia", "activation needs a consent", "datasets.a.colour: is not a setting",
-        "`jsonl` is not read yet", "`idd` is not declared; did you mean `id`?", "`minor` needs a currency",
+        "csv, jsonl, parquet, excel, sql; got `avro`", "`idd` is not declared; did you mean `id`?", "`minor` needs a currency",
         "maps.orders.colour: is not a column to set", "maps.orders.order_id: must be set",
         "maps.orders.event_time: must be set", "maps.scores: must be one of",
     ):  # fmt: skip

@@ -16,6 +16,7 @@ _KNOWN = (
     "unsubscribed",
     "no_consent",
     "no_address",
+    "source_terms",
     "address_refused",
     "same_address",
     "bounced",
