@@ -14,6 +14,7 @@ from cdpkit.models.churn import (
     contract_periods,
     retention_plan,
 )
+from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
@@ -51,6 +52,7 @@ __all__ = [
     "BetaGeoNBD",
     "CartCauses",
     "ChurnClassifier",
+    "BehaviourClusters",
     "Columns",
     "ContractHazard",
     "CustomerLifetimeValue",

@@ -82,17 +82,19 @@ def export(run: Run, result: AudienceResult, *, destination: str, scheme: str = 
     return manifest
 
 
-def _file_query(model: str, attribute: str, as_of: pd.Timestamp) -> exp.Select:
-    """Select the columns of the file."""
-    same, named = exp.column("person_id", "g"), exp.column("attribute", "g")
-    joined = exp.and_(same.eq(exp.column("person_id", "s")), named.eq(exp.Literal.string(attribute)))
+def _file_query(model: str | None, attribute: str, as_of: pd.Timestamp) -> exp.Select:
+    """Select the columns of the file: addresses, and scores where a model chose."""
     moment = exp.cast(exp.Literal.string(as_of.isoformat(sep=" ")), "TIMESTAMP")
+    scored = exp.and_(
+        exp.column("person_id", "g").eq(exp.column("person_id", "s")),
+        exp.column("model", "s").eq(exp.Literal.string(model or "")),
+        exp.column("as_of", "s").eq(moment),
+    )
     return (
-        exp.select("s.person_id", "s.tier", "s.decile", "g.value AS address")
-        .from_("scores AS s")
-        .join("golden AS g", on=joined)
-        .where(exp.column("model", "s").eq(exp.Literal.string(model)))
-        .where(exp.column("as_of", "s").eq(moment))
+        exp.select("g.person_id", "s.tier", "s.decile", "g.value AS address")
+        .from_("golden AS g")
+        .join("scores AS s", on=scored, join_type="left")
+        .where(exp.column("attribute", "g").eq(exp.Literal.string(attribute)))
     )
 
 
