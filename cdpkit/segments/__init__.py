@@ -2,7 +2,8 @@
 
 from cdpkit.segments.audience import Audience, AudienceResult, build
 from cdpkit.segments.contact import reach
-from cdpkit.segments.export import export
+from cdpkit.segments.destinations import Destination, Processor
+from cdpkit.segments.export import export, plan
 from cdpkit.segments.offers import Offer
 from cdpkit.segments.people import count, explain, members
 from cdpkit.segments.rule import Rule
@@ -11,7 +12,9 @@ from cdpkit.segments.selection import Selection, combine, overlap
 __all__ = [
     "Audience",
     "AudienceResult",
+    "Destination",
     "Offer",
+    "Processor",
     "Rule",
     "Selection",
     "build",
@@ -21,5 +24,6 @@ __all__ = [
     "export",
     "members",
     "overlap",
+    "plan",
     "reach",
 ]

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from cdpkit.engine import Engine
 
 #: The attribute of the golden record through which a channel reaches a person.
-ADDRESSES = {"email": "email", "sms": "phone", "call": "phone", "post": "street", "site": "cookie_id"}
+ADDRESSES = {
+    "email": "email",
+    "sms": "phone",
+    "call": "phone",
+    "post": "street",
+    "site": "cookie_id",
+    "app": "account_id",
+    "push": "account_id",
+    "kiosk": "loyalty_id",
+}
+
+#: The channels whose reach is shown unless others are asked for.
+REACHED = ("email", "sms", "call", "post", "site")
 
 #: The engine's table that `prepare` leaves: see there.
 CONTACT = "_contact"
@@ -97,7 +109,44 @@ def prepare(engine: Engine, channel: str, persons: str = "") -> None:
     )
 
 
-def reach(engine: Engine, persons: str, channels: tuple[str, ...] = tuple(ADDRESSES)) -> pd.DataFrame:
+def allowed(
+    engine: Engine, channel: str, persons: str, as_of: pd.Timestamp, barred: tuple[str, ...] = ()
+) -> pd.DataFrame:
+    """Return who of some persons may be written to on a channel, now.
+
+    Parameters
+    ----------
+    engine : Engine
+        As for `prepare`, and sees ``source_terms``.
+    channel : str
+        A key of `ADDRESSES`.
+    persons : str
+        A table of ``person_id``.
+    as_of : Timestamp
+        When the terms of the sources are read.
+    barred : tuple of str
+        Sources whose addresses are not used.
+
+    Returns
+    -------
+    DataFrame
+        ``person_id``: a grant stands, nobody unsubscribed, the address does not bounce, is nobody's who
+        refused, and its source's terms allow it.
+    """
+    prepare(engine, channel, persons)
+    names = ", ".join("'" + name.replace("'", "''") + "'" for name in barred) or "NULL"
+    moment = f"TIMESTAMP '{pd.Timestamp(as_of)}'"
+    query = f"""
+        SELECT person_id FROM {CONTACT} JOIN {persons} USING (person_id)
+        WHERE granted AND NOT unsubscribed AND NOT bounced AND (address IS NULL OR (
+          address NOT IN (SELECT address FROM {CONTACT} WHERE refused AND address IS NOT NULL)
+          AND address_source NOT IN (SELECT source FROM source_terms WHERE purpose = 'activation'
+                                     AND (NOT allowed OR coalesce(until <= {moment}, FALSE)))
+          AND coalesce(address_source NOT IN ({names}), TRUE)))"""
+    return engine.query(query).to_pandas()
+
+
+def reach(engine: Engine, persons: str, channels: tuple[str, ...] = REACHED) -> pd.DataFrame:
     """Count who can be written to, channel by channel.
 
     Parameters
