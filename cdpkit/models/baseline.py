@@ -31,6 +31,7 @@ MEASURES = {
     "rank": ("of the others passed by a held-out seed", "des autres dépassés par un membre mis à part"),
     "ndcg": ("NDCG a person", "NDCG par personne"),
     "z": ("standard errors", "erreurs types"),
+    "qini": ("of Qini, outcomes a treated person", "de Qini, par personne traitée"),
     "gini": ("of Gini of spend", "de Gini de la dépense"),
 }
 
