@@ -7,10 +7,12 @@ from cdpkit.evaluate.gate import Challenge, challenge
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
 from cdpkit.evaluate.lead import lead_report, lead_times
 from cdpkit.evaluate.lists import list_gains, lists
+from cdpkit.evaluate.off_policy import off_policy
 from cdpkit.evaluate.paired import Difference, log_losses, paired
 from cdpkit.evaluate.ranking import ranking
 from cdpkit.evaluate.survival import concordance
 from cdpkit.evaluate.targeting import TIERS, deciles, gains, histogram, tiers, top_n
+from cdpkit.evaluate.uplift import qini, qini_value
 from cdpkit.evaluate.value import gini, value, value_losses
 
 __all__ = [
@@ -33,8 +35,11 @@ __all__ = [
     "list_gains",
     "lists",
     "log_losses",
+    "off_policy",
     "over_worlds",
     "paired",
+    "qini",
+    "qini_value",
     "quantile_range",
     "ranking",
     "tier_shares",

@@ -36,12 +36,14 @@ from cdpkit.models.lifetime import (
     summary,
 )
 from cdpkit.models.lookalike import Lookalike
+from cdpkit.models.moments import SendTime
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
 from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
+from cdpkit.models.uplift import UpliftRanker
 from cdpkit.models.upsell import UpsellTiming
 
 __all__ = [
@@ -70,8 +72,10 @@ __all__ = [
     "RuleBaseline",
     "Rung",
     "Scorer",
+    "SendTime",
     "ShiftedBetaGeometric",
     "Tiers",
+    "UpliftRanker",
     "UpsellTiming",
     "ValueScorer",
     "Verdict",

@@ -31,6 +31,7 @@ MEASURES = {
     "rank": ("in the log of a held-out seed's rank", "en log du rang d'un membre mis à part"),
     "ndcg": ("NDCG a person", "NDCG par personne"),
     "z": ("standard errors", "erreurs types"),
+    "qini": ("of Qini, outcomes a treated person", "de Qini, par personne traitée"),
     "gini": ("of Gini of spend", "de Gini de la dépense"),
 }
 

@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from cdpkit.errors import FaultsError, IntegrityError
-from cdpkit.models import Attribution, Lookalike, Recommender
+from cdpkit.models import Attribution, Lookalike, Recommender, SendTime
 
 
 def people() -> tuple[pd.DataFrame, np.ndarray]:
@@ -69,6 +69,16 @@ def touches() -> tuple[pd.DataFrame, pd.DataFrame]:
     ).assign(value=lambda t: np.where(t["converted"], 12.5, 0.0))
     hint = pd.DataFrame({"person_id": [f"p{p:04d}" for p in range(n)], "proxy": intent})
     return frame, hint
+
+
+def mail() -> pd.DataFrame:
+    """Messages at random hours to people of whom half react in the morning and half in the evening."""
+    rng = np.random.default_rng(3)
+    person, hour = np.repeat(np.arange(200), 25), rng.integers(6, 22, 5000)
+    clicked = rng.random(5000) < np.where(np.abs(hour - np.where(person % 2, 8, 19)) < 3, 0.4, 0.05)
+    at = pd.Timestamp("2026-01-01") + pd.to_timedelta(24 * np.tile(np.arange(25), 200) + hour, "h")
+    frame = pd.DataFrame({"person_id": [f"p{p:03d}" for p in person], "sent_at": at})
+    return frame.assign(reacted_at=(at + pd.Timedelta("1h")).where(clicked))
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,16 @@ CASES = {
         {},
         lambda m: m.fit(touches()[0].drop(columns="channel").assign(ts="today", converted=7)),
         ("channel", "ts", "converted"),
+    ),
+    "send_time": Case(
+        SendTime,
+        lambda m, shuffle: m.fit(shuffle(mail())),
+        lambda m: m.curve(["p000", "p001", "nobody"]),
+        {"people": True},
+        lambda m: m.set_params(slots=7, zone="Mars").fit(
+            mail().drop(columns="person_id").assign(sent_at="p003")
+        ),
+        ("slots", "zone", "person_id", "sent_at"),
     ),
 }
 
@@ -188,7 +208,7 @@ def test_state_is_saved_without_pickle_and_comes_back(
         case.make.load(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["lookalike", "recommender", "attribution"])
+@pytest.mark.parametrize("name", CASES)
 def test_nobody_is_named_in_what_a_registry_keeps(name: str, fitted: dict[str, Any], tmp_path: Path) -> None:
     """Saved as it comes, no file holds a person's id."""
     folder = fitted[name].save(tmp_path / name)
