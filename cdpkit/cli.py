@@ -250,7 +250,7 @@ def export(
     named = processors(workspace).get(processor)
     if processor and named is None:
         raise CdpkitError("`--processor` must be declared in data/processors.toml", got=processor)
-    options = {"to": to, "purpose": purpose, "processor": named, "value_model": value_model}
+    options: dict[str, Any] = {"to": to, "purpose": purpose, "processor": named, "value_model": value_model}
     if not for_real:
         from cdpkit.engine import DuckDBEngine
 
