@@ -108,6 +108,9 @@ class SendTime(BaseEstimator):
         self.min_events = min_events
 
     people_: pd.Index
+    kinds_: int
+    gamma_: float
+    served_: str
 
     def fit(self, exposures: pd.DataFrame, as_of: pd.Timestamp | None = None) -> SendTime:
         """Learn from messages sent and visits made.
