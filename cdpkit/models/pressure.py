@@ -152,10 +152,10 @@ class PressureModel(BaseEstimator):
         self.served_ = "cap" if sure["sure"].any() else "no cap"
         # Chances are told for the people as they are: the mean of what decided the sending.
         self.constants_ = {n: float(w[0] + known.mean(axis=0) @ w[2:]) for n, (w, _, _) in adjusted.items()}
-        self.slopes_ = {n: float(sure.loc[n, "effect"]) * bool(sure.loc[n, "sure"]) for n in outcomes}
+        self.slopes_ = {n: float(adjusted[n][0][1]) if sure["sure"][n] else 0.0 for n in outcomes}
         self.response_ = self._response()
-        most = self.response_.loc[self.response_["worth"].idxmax(), "messages"]
-        self.cap_ = float(most) if self.served_ == "cap" else float("nan")
+        most = float(CAPS[int(self.response_["worth"].to_numpy().argmax())])
+        self.cap_ = most if self.served_ == "cap" else float("nan")
         return self
 
     def _check(self, sends: Any, intent: ArrayLike | None) -> Array:
