@@ -37,6 +37,7 @@ from cdpkit.models.lifetime import (
 )
 from cdpkit.models.lookalike import Lookalike
 from cdpkit.models.moments import SendTime
+from cdpkit.models.pressure import PressureModel
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
@@ -65,6 +66,7 @@ __all__ = [
     "ModifiedBetaGeoNBD",
     "ParetoNBD",
     "PastValue",
+    "PressureModel",
     "Profile",
     "Reason",
     "Recommender",

@@ -146,8 +146,8 @@ def of_visits(counts: Counts, rhythms: Rhythms, everyone: Rhythms) -> tuple[floa
     """Return how much a shift of visits is a shift of reactions, and its standard error.
 
     One exponent of the person's own visits over everybody's, in a Poisson model of the reactions with
-    personal levels and everybody's hours held. `rhythms` are of visits alone, so that no reaction is used
-    twice.
+    personal levels and everybody's hours held. `rhythms` are of visits alone, so that no reaction is
+    used twice.
     """
     silent = Counts(0 * counts.sends, 0 * counts.clicks, counts.visits)
     shift = np.log(own(silent, rhythms, np.inf, np.eye(counts.sends.shape[1]))[1] / everyone.visit)

@@ -98,7 +98,7 @@ class SendTime(BaseEstimator):
         half_life_days: float = 180.0,
         zone: str = "Europe/Paris",
         min_clicks: int = 100,
-        min_events: float = 3.0,
+        min_events: float = 1.0,
     ) -> None:
         self.slots = slots
         self.window_hours = window_hours
@@ -108,9 +108,11 @@ class SendTime(BaseEstimator):
         self.min_events = min_events
 
     people_: pd.Index
+    served_: str
+    verdict_: Verdict
     kinds_: int
     gamma_: float
-    served_: str
+    concentration_: float
 
     def fit(self, exposures: pd.DataFrame, as_of: pd.Timestamp | None = None) -> SendTime:
         """Learn from messages sent and visits made.
@@ -152,7 +154,7 @@ class SendTime(BaseEstimator):
         def counted(keep: NDArray[np.bool_], weight: Array) -> Counts:
             return count(codes[keep], len(people), slot[keep], kind[keep], weight[keep], self.slots)
 
-        split = np.quantile(-days, LATER)
+        split = np.quantile(-days[(kind < 2) | self.on_visits_], LATER)
         earlier = -days < split
         fade = 0.5 ** (days / self.half_life_days)
         self._judge(counted(earlier, fade * 0.5 ** (split / self.half_life_days)),
