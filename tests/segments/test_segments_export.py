@@ -261,3 +261,45 @@ def test_an_export_is_written_and_logged_and_too_short_a_file_is_not(run: Run) -
     named = processors(run.workspace)["router"]
     clear = export(run, result, to="email_tool", processor=named)
     assert clear["processor"] == "router" and clear["clear"]
+
+
+def test_the_command_tries_first_and_writes_only_when_told(tmp_path: Path) -> None:
+    """A stored audience is tried, then written for real; a clear file without processor is refused."""
+    from typer.testing import CliRunner
+
+    from cdpkit import cli
+
+    workspace = Workspace(tmp_path)
+    with Run.begin(workspace, "test") as begun:
+        for name, frame in frames(120).items():
+            begun.lake.write(name, frame)
+        result = audience(begun.engine())
+        begun.lake.write("audiences", result.candidates)
+        said = json.dumps({"rule": {"model": "appetence", "where": ""}, "channel": "email"})
+        row = {"model": "audiences", "version": "", "as_of": T, "name": "hot"}
+        content = pd.DataFrame({"content": [said]}).to_json(orient="records")
+        begun.lake.write("reports", pd.DataFrame([row | {"content": content}]))
+        begun.finish()
+    asked = ["export", "hot", "--home", str(tmp_path), "--to"]
+    tried = CliRunner().invoke(cli.app, [*asked, "google_customer_match"])
+    assert tried.exit_code == 0 and '"included": 120' in tried.stdout and not workspace.exports.exists()
+    assert not holds_personal_values(tried.stdout)
+    short = CliRunner().invoke(cli.app, [*asked, "tiktok_custom_audience"])
+    assert short.exit_code == 1 and "1000 rows" in short.stdout
+    clear = CliRunner().invoke(cli.app, [*asked, "email_tool", "--for-real"])
+    assert isinstance(clear.exception, ConsentError) and not workspace.exports.exists()
+    done = CliRunner().invoke(cli.app, [*asked, "google_customer_match", "--for-real"])
+    assert done.exit_code == 0 and "120 rows" in done.stdout
+    assert len(list(workspace.exports.glob("*-hot-google_customer_match/audience.csv"))) == 1
+
+
+def test_a_value_leaves_in_whole_units_and_not_without_one() -> None:
+    """A score of 1,234 cents is worth 12.34; who has no predicted value is out, and counted."""
+    held = frames(3)
+    worth = held["scores"].assign(model="lifetime_value", score=[1234.0, 50.0, 99.0]).iloc[:2]
+    made = DuckDBEngine(frames=held | {"scores": pd.concat([held["scores"], worth])})
+    handover = plan(made, audience(made), to="value_bidding", value_model="lifetime_value")
+    file = pd.read_csv(io.BytesIO(handover.content))
+    assert sorted(file["Conversion Value"]) == [0.5, 12.34] and set(file["Currency"]) == {"EUR"}
+    assert handover.manifest["waterfall"][-1] == {"reason": "no_value", "n_out": 1, "n_left": 2}
+    assert sorted(handover.persons) == ["p0000", "p0001"]
