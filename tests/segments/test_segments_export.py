@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from cdpkit.engine import DuckDBEngine
 from cdpkit.errors import CdpkitError, ConsentError, FaultsError
-from cdpkit.identity.hashing import identifier_hash
+from cdpkit.identity.hashing import identifier_hash, text_hash
+from cdpkit.lake.traces import Traces
 from cdpkit.run import Run
 from cdpkit.schema import CHANNELS
 from cdpkit.scrub import holds_personal_values
@@ -303,3 +304,15 @@ def test_a_value_leaves_in_whole_units_and_not_without_one() -> None:
     assert sorted(file["Conversion Value"]) == [0.5, 12.34] and set(file["Currency"]) == {"EUR"}
     assert handover.manifest["waterfall"][-1] == {"reason": "no_value", "n_out": 1, "n_left": 2}
     assert sorted(handover.persons) == ["p0000", "p0001"]
+
+
+def test_an_erasure_finds_a_person_in_every_hashed_file() -> None:
+    """Each destination's keys of a person are traces of theirs; those of another person are not."""
+    theirs = {("email", "Ana.Li@gmail.com"), ("phone", "06 12 34 56 78"), ("account_id", "Acc-9")}
+    traces, other = Traces(frozenset({1}), identifiers=frozenset(theirs)), ("email", "bob@gmail.com")
+    for scheme in ("google", "meta", "tiktok"):
+        for kind in ("email", "phone"):
+            value = dict(theirs)[kind]
+            assert traces.in_row(f"x,{identifier_hash(kind, value, scheme)},hot")
+        assert not traces.in_row(f"x,{identifier_hash(*other, scheme)},hot")
+    assert traces.in_row(text_hash("Acc-9", fold=False))
