@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cdpkit.lake.suppression import normal
+from cdpkit.normalise import phone_key
 
 if TYPE_CHECKING:
     from cdpkit.lake.store import Lake
@@ -68,7 +69,7 @@ class Traces:
         values = {plain_id(value) for _, value in (*self.records, *self.identifiers)} | set(self.persons)
         parts = {_spelled(value) for value in values if _distinctive(value)}
         parts |= {_phone(v) for kind, v in self.identifiers if kind == "phone" and len(normal(kind, v)) > 5}
-        parts |= {hashlib.sha256(normal(*pair).encode()).hexdigest() for pair in self.identifiers}
+        parts |= {digest for pair in self.identifiers for digest in _hashed(*pair)}
         return sorted(parts)
 
     @cached_property
@@ -234,3 +235,15 @@ def _bounded(parts: Iterable[str]) -> re.Pattern[str]:
     """Return the pattern of any of the parts standing alone, longest first; of nothing without any."""
     listed = "|".join(sorted(set(parts), key=lambda part: (-len(part), part)))
     return re.compile(rf"(?<![{_BEFORE}])(?:{listed})(?![{_AFTER}])" if listed else r"(?!)", re.IGNORECASE)
+
+
+def _hashed(kind: str, value: str) -> set[str]:
+    """Return the hashes under which an identifier left: destinations normalise it in several ways."""
+    texts = {normal(kind, value), value.strip()}
+    number = phone_key(value, "FR") if kind == "phone" else None
+    if number:
+        texts |= {number, number.removeprefix("+")}
+    if kind == "email":
+        local, _, domain = normal(kind, value).partition("@")
+        texts.add(f"{local.replace('.', '')}@{domain}" if domain in ("gmail.com", "googlemail.com") else "")
+    return {hashlib.sha256(text.encode()).hexdigest() for text in texts if text}

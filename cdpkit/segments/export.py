@@ -66,7 +66,7 @@ def plan(
     """Make the file of an audience for one destination, and say what stops it: nothing is written.
 
     Permission is asked again, now and for each key: a phone leaves under the agreement to be written to
-    by SMS, an e-mail address under its own. Who has no key left is out, and counted.
+    by SMS, an e-mail address under its own. Who has no key or no value left is out, and counted.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def plan(
     value_model : str
         Model whose score is the value, the tier and the decile of the file; the audience's by default.
     currency : str
-        Of the predicted value.
+        Of the predicted value, which scores hold in minor units and the file in whole ones.
 
     Returns
     -------
@@ -122,13 +122,17 @@ def plan(
     keys = [c.name for c in columns if c.key]
     keyless = frame[keys].isna().all(axis=1)
     twice = frame.duplicated(keys) & ~keyless
-    stays = ~(keyless | twice)
+    valued = [c.name for c in columns if c.how == "value"]
+    unvalued = frame[valued].isna().any(axis=1) & ~(keyless | twice)
+    stays = ~(keyless | twice | unvalued)
     frame = frame[stays].assign(_p=raw.loc[stays, "person_id"]).sort_values(keys, na_position="last")
     persons, frame = frame.pop("_p").reset_index(drop=True), _typed(frame.reset_index(drop=True))
     faults = _faults(place, frame, model, value_model)
     content = render(frame, place.form, {**said, "destination": to})
     steps: list[dict] = [*result.waterfall.to_dict(orient="records")]
-    steps += _steps(len(kept), no_key=int(keyless.sum()), same_key=int(twice.sum()))
+    steps += _steps(
+        len(kept), no_key=int(keyless.sum()), same_key=int(twice.sum()), no_value=int(unvalued.sum())
+    )
     manifest = {
         "audience": audience.name,
         "as_of": result.as_of.isoformat(),
@@ -297,6 +301,8 @@ def _cell(column: Column, value: Any, scheme: str) -> Any:
         if column.take in ("email", "phone"):
             return identifier_hash(column.take, value, scheme)
         return text_hash(value, fold=column.take in ("first_name", "last_name"))
+    if column.how == "value":
+        return round(value / 100, 2)
     if column.how == "clear" and column.take == "phone":
         return phone_key(value, "FR")
     return value

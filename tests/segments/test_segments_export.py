@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from cdpkit.engine import DuckDBEngine
 from cdpkit.errors import CdpkitError, ConsentError, FaultsError
-from cdpkit.identity.hashing import identifier_hash
+from cdpkit.identity.hashing import identifier_hash, text_hash
+from cdpkit.lake.traces import Traces
 from cdpkit.run import Run
 from cdpkit.schema import CHANNELS
 from cdpkit.scrub import holds_personal_values
@@ -261,3 +262,57 @@ def test_an_export_is_written_and_logged_and_too_short_a_file_is_not(run: Run) -
     named = processors(run.workspace)["router"]
     clear = export(run, result, to="email_tool", processor=named)
     assert clear["processor"] == "router" and clear["clear"]
+
+
+def test_the_command_tries_first_and_writes_only_when_told(tmp_path: Path) -> None:
+    """A stored audience is tried, then written for real; a clear file without processor is refused."""
+    from typer.testing import CliRunner
+
+    from cdpkit import cli
+
+    workspace = Workspace(tmp_path)
+    with Run.begin(workspace, "test") as begun:
+        for name, frame in frames(120).items():
+            begun.lake.write(name, frame)
+        result = audience(begun.engine())
+        begun.lake.write("audiences", result.candidates)
+        said = json.dumps({"rule": {"model": "appetence", "where": ""}, "channel": "email"})
+        row = {"model": "audiences", "version": "", "as_of": T, "name": "hot"}
+        content = pd.DataFrame({"content": [said]}).to_json(orient="records")
+        begun.lake.write("reports", pd.DataFrame([row | {"content": content}]))
+        begun.finish()
+    asked = ["export", "hot", "--home", str(tmp_path), "--to"]
+    tried = CliRunner().invoke(cli.app, [*asked, "google_customer_match"])
+    assert tried.exit_code == 0 and '"included": 120' in tried.stdout and not workspace.exports.exists()
+    assert not holds_personal_values(tried.stdout)
+    short = CliRunner().invoke(cli.app, [*asked, "tiktok_custom_audience"])
+    assert short.exit_code == 1 and "1000 rows" in short.stdout
+    clear = CliRunner().invoke(cli.app, [*asked, "email_tool", "--for-real"])
+    assert isinstance(clear.exception, ConsentError) and not workspace.exports.exists()
+    done = CliRunner().invoke(cli.app, [*asked, "google_customer_match", "--for-real"])
+    assert done.exit_code == 0 and "120 rows" in done.stdout
+    assert len(list(workspace.exports.glob("*-hot-google_customer_match/audience.csv"))) == 1
+
+
+def test_a_value_leaves_in_whole_units_and_not_without_one() -> None:
+    """A score of 1,234 cents is worth 12.34; who has no predicted value is out, and counted."""
+    held = frames(3)
+    worth = held["scores"].assign(model="lifetime_value", score=[1234.0, 50.0, 99.0]).iloc[:2]
+    made = DuckDBEngine(frames=held | {"scores": pd.concat([held["scores"], worth])})
+    handover = plan(made, audience(made), to="value_bidding", value_model="lifetime_value")
+    file = pd.read_csv(io.BytesIO(handover.content))
+    assert sorted(file["Conversion Value"]) == [0.5, 12.34] and set(file["Currency"]) == {"EUR"}
+    assert handover.manifest["waterfall"][-1] == {"reason": "no_value", "n_out": 1, "n_left": 2}
+    assert sorted(handover.persons) == ["p0000", "p0001"]
+
+
+def test_an_erasure_finds_a_person_in_every_hashed_file() -> None:
+    """Each destination's keys of a person are traces of theirs; those of another person are not."""
+    theirs = {("email", "Ana.Li@gmail.com"), ("phone", "06 12 34 56 78"), ("account_id", "Acc-9")}
+    traces, other = Traces(frozenset({1}), identifiers=frozenset(theirs)), ("email", "bob@gmail.com")
+    for scheme in ("google", "meta", "tiktok"):
+        for kind in ("email", "phone"):
+            value = dict(theirs)[kind]
+            assert traces.in_row(f"x,{identifier_hash(kind, value, scheme)},hot")
+        assert not traces.in_row(f"x,{identifier_hash(*other, scheme)},hot")
+    assert traces.in_row(text_hash("Acc-9", fold=False))
