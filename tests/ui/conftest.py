@@ -233,6 +233,12 @@ def _serving(home: Path, folder: Path, log: Path, **settings: int) -> Iterator[S
 
 
 @pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Return the context that starts a dashboard server on a workspace."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
 def dashboards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real appetence dashboard, one with callbacks and one that fails."""
     folder = tmp_path_factory.mktemp("dashboards")

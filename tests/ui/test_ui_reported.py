@@ -127,3 +127,12 @@ def test_the_sales_page_says_what_three_notebooks_reported(engine: DuckDBEngine)
     assert ">Tent<" in html and "P3" not in re.sub(r"<[^>]+>", " ", html)
     assert "The model does no better than the rule" in html
     assert [row["people"] for row in payload["models"]["lookalike"]["frames"]["reach"]] == [240]
+
+
+def test_the_channels_page_claims_only_what_is_shown(engine: DuckDBEngine) -> None:
+    """One channel is shown to add orders and is named; rare paths are hidden; costs are in whole units."""
+    payload = built("channels", engine)
+    html = shown("channels", payload)
+    assert "Channels that truly added orders: display<" in html.replace('"', "<")
+    assert "40.0 [25.0; 55.0]" in html and formats.money(1250)["en"] in html
+    assert len(payload["models"]["attribution"]["frames"]["synergies"]) == 1

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from cdpkit.engine import Engine
 
 #: Pages in the order of the navigation; each is a package with a `build` module.
-PAGES = ("segments", "appetence", "retention", "data", "sales")
+PAGES = ("segments", "appetence", "retention", "sales", "channels", "data")
 
 
 def build(engine: Engine, **options: Any) -> dict[str, dict[str, Any]]:
