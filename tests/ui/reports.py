@@ -76,6 +76,76 @@ REPORTS: dict[str, dict[str, Rows]] = {
         ),
         "levers": table("lever people opportunity", ("frequency", 120, 3e5), ("retention", 80, 1e5)),
     },
+    "segments": {
+        "rfm": table(
+            "group fr en n share share_of_amount median_recency median_frequency",
+            ("champions", "champions", "champions", 300, 0.3, 0.6, 20.0, 5.0),
+            ("asleep", "endormis", "asleep", 690, 0.69, 0.39, 200.0, 1.0),
+            ("recent", "récents", "recent", 10, 0.01, 0.01, 5.0, 1.0),
+        ),
+        "stages": table("stage n", ("suspect", 700), ("client", 300)),
+        "stage_moves": table("origin target n share", ("client", "loyal", 100, 0.5), ("client", "inactive", 100, 0.5)),
+        "inactive_suggested": table("suggested_days in_force", (106, 365)),
+        "inactive_curve": table("days n_inactive share", (30, 500, 0.5), (90, 495, 0.495), (365, 400, 0.4)),
+        "inactive_reach": table("channel n with_address consented reachable share", ("email", 400, 300, 200, 195, 0.49)),
+        "personas": [],
+        "contact_audit": table(
+            "step fr en n share lost action_fr action_en",
+            ("known", "connus", "known", 1000, 1.0, 0, "", ""),
+            ("tracked", "suivis", "tracked", 600, 0.6, 400, "vérifier", "check"),
+        ),
+        "funnel": table(
+            "audience stage fr en n share_of_first stopped drop_off action_fr action_en",
+            ("all", "view", "consultation", "view", 400, 1.0, 300, 0.75, "remontrer", "show again"),
+            ("all", "cart", "panier", "cart", 100, 0.25, 95, 0.95, "relancer", "remind"),
+            ("all", "paid", "paiement", "paid", 5, 0.0125, 0, 0.0, "", ""),
+        ),
+    },
+    "audience_reach": {"hot": table("channel n with_address consented reachable share", ("email", 232, 120, 80, 60, 0.26))},
+    "lookalike": {
+        "audiences": table(
+            "audience people converted rate low high",
+            ("lookalike", 240, 48, 0.2, 0.15, 0.26),
+            ("bought most recently", 240, 24, 0.1, 0.07, 0.14),
+        ),
+        "reach": table(
+            "share people recall recall_low recall_high precision precision_low precision_high",
+            (0.005, 12, 0.1, 0.05, 0.2, 1.0, 0.8, 1.0),
+            (0.1, 240, 0.8, 0.7, 0.9, 0.2, 0.15, 0.25),
+        ),
+    },
+    "cross_sell": {
+        "lists": table("metric value low high baseline difference difference_low difference_high", ("ndcg", 0.25, 0.2, 0.3, 0.06, 0.19, 0.13, 0.25)),
+        "rules": table(
+            "antecedent consequent baskets confidence low high lift",
+            ("P1", "P2", 40, 0.2, 0.1, 0.35, 8.9),
+            ("P2", "P3", 8, 0.1, 0.02, 0.4, 3.0),
+        ),
+        "products": table("product_id people", ("P2", 340), ("P3", 7)),
+    },
+    "upsell": {
+        "concordance": table(
+            "score value low high decided_by",
+            ("model", 0.7, 0.6, 0.8, "rule"),
+            ("rule: looks above", 0.72, 0.6, 0.8, "rule"),
+        ),
+        "moments": table("next_rung best_period customers expected", ("top", 1, 60, 12.0), ("top", 2, 40, 4.0)),
+    },
+    "attribution": {
+        "effects": table(
+            "channel effect se z found added low half_life high",
+            ("display", 0.5, 0.1, 5.0, True, 40.0, 25.0, 7.0, 55.0),
+            ("video", 0.1, 0.2, 0.5, False, 5.0, 0.0, 7.0, 15.0),
+        ),
+        "scorecard": table(
+            "channel paths credit_first credit_last credit_shapley added found spend cost_per_last cost_per_added",
+            ("(direct)", 600.0, 600.0, 604.0, 604.0, 0.0, False, None, None, None),
+            ("display", 90.0, 30.0, 80.0, 60.0, 40.0, True, 500.0, 6.25, 12.5),
+        ),
+        "synergies": table("first second both first_only second_only neither paths interaction se found", ("display", "video", 0.4, 0.2, 0.1, 0.05, 170, 0.5, 0.2, 1), ("display", "social", 0.4, 0.2, 0.1, 0.05, 7, 0.5, 0.2, 1)),
+        "scenario": table("channel spend budget change added expected marginal extrapolates label", ("display", 500.0, 650.0, 0.3, 40.0, 45.0, 0.05, True, "scenario")),
+        "served": table("channel conversions value share decided_by", ("display", 80.0, 1000.0, 0.1, "rule"), ("(direct)", 604.0, 9000.0, 0.9, "rule")),
+    },
 }  # fmt: skip
 
 
@@ -113,4 +183,7 @@ def lake() -> dict[str, pd.DataFrame]:
         "membership": membership,
         "persons": persons,
         "consents": consents,
+        "products": pd.DataFrame(
+            {"product_id": ["P1", "P2"], "name": ["Tent", "Mat"], "source": "shop", "known_at": day}
+        ),
     }

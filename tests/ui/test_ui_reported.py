@@ -102,3 +102,37 @@ def test_the_retention_page_says_what_churn_and_value_reported(engine: DuckDBEng
         {"group": "store", "customers": None, "historic": None, "predicted": None, "total": None, "value_per_customer": None},
         {"group": "app", "customers": None, "historic": None, "predicted": None, "total": None, "value_per_customer": None},
     ]  # fmt: skip
+
+
+def test_the_segments_page_hides_what_a_subtraction_would_give_back(engine: DuckDBEngine) -> None:
+    """A group under twenty takes a neighbour with it, and steps that few people separate are left out."""
+    payload = built("segments", engine)
+    frames = payload["models"]["segments"]["frames"]
+    assert [row["n"] for row in frames["rfm"]] == [None, 690, None]
+    assert [row["days"] for row in frames["inactive_curve"]] == [30, 365]
+    assert frames["inactive_reach"][0]["reachable"] is None, "195 of 200 consented: 5 would be told"
+    assert [row["n"] for row in frames["funnel"]] == [400, 100]
+    html = shown("segments", payload)
+    assert "The group “asleep”: 69% of customers, 39% of the amount spent" in html
+    assert "232" in html and "Audience “hot”" in html
+
+
+def test_the_sales_page_says_what_three_notebooks_reported(engine: DuckDBEngine) -> None:
+    """Rates beside the rule's, products by their names, who decides; rules on few baskets are hidden."""
+    payload = built("sales", engine)
+    html = shown("sales", payload)
+    assert "20% of the twins went on to order (between 15% and 26%)" in html
+    assert [row["antecedent"] for row in payload["models"]["cross_sell"]["frames"]["rules"]] == ["P1"]
+    assert payload["rules_held"] == 1 and payload["names"] == {"P1": "Tent", "P2": "Mat"}
+    assert ">Tent<" in html and "P3" not in re.sub(r"<[^>]+>", " ", html)
+    assert "The model does no better than the rule" in html
+    assert [row["people"] for row in payload["models"]["lookalike"]["frames"]["reach"]] == [240]
+
+
+def test_the_channels_page_claims_only_what_is_shown(engine: DuckDBEngine) -> None:
+    """One channel is shown to add orders and is named; rare paths are hidden; costs are in whole units."""
+    payload = built("channels", engine)
+    html = shown("channels", payload)
+    assert "Channels that truly added orders: display<" in html.replace('"', "<")
+    assert "40.0 [25.0; 55.0]" in html and formats.money(1250)["en"] in html
+    assert len(payload["models"]["attribution"]["frames"]["synergies"]) == 1

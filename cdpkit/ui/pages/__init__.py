@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cdpkit.engine import Engine
 
 #: Pages in the order of the navigation; each is a package with a `build` module.
-PAGES = ("appetence", "retention", "maturity", "data")
+PAGES = ("segments", "appetence", "retention", "sales", "channels", "maturity", "data")
 
 
 def build(engine: Engine, **options: Any) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,49 @@
+"""The sales page out of the lake: the reports of the lookalike, cross-sell and up-sell notebooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cdpkit.ui.digest import gather, parts
+from cdpkit.ui.privacy import K
+
+if TYPE_CHECKING:
+    from cdpkit.engine import Engine
+
+#: Rules, products and audience sizes shown at most.
+SHOWN = 20
+
+
+def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
+    """Return the page's payload, or None before one of the three notebooks reported.
+
+    Parameters
+    ----------
+    engine : Engine
+        Sees ``reports`` and ``products``.
+    """
+    wanted = {
+        "lookalike": {"audiences": parts("people", by="audience"), "reach": None},
+        "cross_sell": {"lists": None, "rules": None, "products": parts("people", by="product_id")},
+        "upsell": {"concordance": None, "moments": parts("customers")},
+    }
+    page = gather(engine, "sales", wanted)
+    if page is None:
+        return None
+    crossed = page["models"].get("cross_sell", {}).get("frames", {})
+    # A rule rests on baskets, and a basket has an owner.
+    kept = [row for row in crossed.get("rules", []) if row["baskets"] >= K]
+    held = len(crossed.get("rules", [])) - len(kept)
+    crossed |= {"rules": kept[:SHOWN], "products": crossed.get("products", [])[:SHOWN]}
+    twins = page["models"].get("lookalike", {}).get("frames", {})
+    twins["reach"] = [row for row in twins.get("reach", []) if row["people"] >= K][:SHOWN]
+    named = {row[key] for row in kept[:SHOWN] for key in ("antecedent", "consequent")}
+    named |= {row["product_id"] for row in crossed["products"]}
+    return page | {"rules_held": held, "names": _names(engine, named)}
+
+
+def _names(engine: Engine, products: set[str]) -> dict[str, str]:
+    """Return what the catalogue calls each product, as known last."""
+    known = engine.query("SELECT product_id, name FROM products ORDER BY known_at").to_pandas().dropna()
+    known = known[known["product_id"].isin(products)]
+    return dict(zip(known["product_id"], known["name"], strict=True))
