@@ -230,6 +230,44 @@ def dashboards(
 
 
 @app.command()
+def export(
+    audience: Annotated[str, typer.Argument(help="A stored audience, such as hot_email.")],
+    to: Annotated[str, typer.Option(help="Destination, such as google_customer_match.")],
+    purpose: Annotated[str, typer.Option(help="What the file is for.")] = "activation",
+    processor: Annotated[str, typer.Option(help="Who of data/processors.toml receives it in clear.")] = "",
+    value_model: Annotated[str, typer.Option(help="Model whose score is the value.")] = "",
+    for_real: Annotated[bool, typer.Option("--for-real", help="Write it; by default it is tried.")] = False,
+    home: Home = "",
+) -> None:
+    """Try an audience's file for a destination, or write it with its manifest and log."""
+    from cdpkit.run import Run
+    from cdpkit.segments.destinations import destination, processors
+    from cdpkit.segments.export import export as write
+    from cdpkit.segments.export import plan, stored
+
+    destination(to)
+    workspace = _workspace(home)
+    named = processors(workspace).get(processor)
+    if processor and named is None:
+        raise CdpkitError("`--processor` must be declared in data/processors.toml", got=processor)
+    options: dict[str, Any] = {"to": to, "purpose": purpose, "processor": named, "value_model": value_model}
+    if not for_real:
+        from cdpkit.engine import DuckDBEngine
+
+        with DuckDBEngine(workspace.lake()) as engine:
+            tried = plan(engine, stored(engine, audience), **options)
+        typer.echo(json.dumps(tried.manifest, indent=1, ensure_ascii=False))
+        typer.echo(
+            "Tried: nothing was written. --for-real writes it." if not tried.faults else "May not leave."
+        )
+        raise typer.Exit(1 if tried.faults else 0)
+    with Run.begin(workspace, "export", holder="cdpkit export") as run:
+        manifest = write(run, stored(run.engine(), audience), **options)
+        run.finish({"activation": manifest["activation_id"]})
+    typer.echo(f"{manifest['counts']['included']:,} rows in exports/{manifest['activation_id']}.")
+
+
+@app.command()
 def erase(
     records: Annotated[list[str], typer.Argument(help="Records of the person, as source:record_id.")],
     home: Home = "",

@@ -37,6 +37,14 @@ _WORDS = {
     "reviews": ("écrit au moins {value} avis", "writes at least {value} {review|reviews}"),
 }
 
+#: How a marketer says "no row of this table".
+_NONE = {
+    "orders": ("ne passe aucune commande", "places no order"),
+    "events": ("ne fait aucune action en ligne", "takes no action online"),
+    "contacts": ("ne nous contacte plus", "does not contact us any more"),
+    "bookings": ("ne fait aucune réservation", "makes no booking"),
+}
+
 _D = TypeVar("_D", bound="BehaviourDefinition")
 
 
@@ -59,6 +67,9 @@ class Behaviour:
         Rows needed, or the total needed when `total` is given.
     total : str, optional
         Integer column to add up instead of counting rows, such as ``"amount_minor"``.
+    at : str, optional
+        Outcome time that must fall into the window, such as ``"cancelled_at"`` of contracts; by default
+        the time of the fact itself.
     fr, en : str, optional
         The behaviour in the marketer's words, completing "un client qui …" / "a customer who …".
 
@@ -74,6 +85,7 @@ class Behaviour:
     total: str | None = None
     fr: str | None = None
     en: str | None = None
+    at: str | None = None
 
     def faults(self) -> list[str]:
         """Return what is wrong, one sentence each."""
@@ -87,6 +99,8 @@ class Behaviour:
             found.append(f"`total` must be an integer column of {self.table}; got {self.total!r}")
         elif self.total is not None and table[self.total].outcome_of is not None:
             found.append(f"`total` must not be an outcome column; got {self.total!r}")
+        if self.at is not None and (self.at not in table or table[self.at].outcome_of != self.at):
+            found.append(f"`at` must be an outcome time of {self.table}; got {self.at!r}")
         return found
 
     def sentence(self, language: str) -> str:
@@ -222,3 +236,66 @@ class HotProspectDefinition(BehaviourDefinition):
 
     kind: ClassVar[str] = "hot_prospect"
     _opening: ClassVar[tuple[str, str]] = ("Prospect chaud : un client qui", "Hot prospect: a customer who")
+
+
+@dataclass(frozen=True)
+class ChurnDefinition(BehaviourDefinition):
+    """What a lost customer is: somebody who shows no such behaviour for so long, or ends a contract.
+
+    Parameters
+    ----------
+    name, behaviours, horizon_days, gap_days, match
+        As in `BehaviourDefinition`. The behaviours are those of a customer (an order, a visit); with
+        `absent` False, those of a departure (a contract cancelled).
+    population : str
+        Whom it is asked about; by default those who bought in the last year.
+    absent : bool
+        Whether a customer is lost by *not* showing the behaviours.
+
+    Examples
+    --------
+    >>> print(ChurnDefinition("inactive", horizon_days=90).sentence("fr"))
+    Client perdu : un client qui ne passe aucune commande dans les 90 jours suivants.
+    >>> print(contract_end(60).sentence("en"))
+    Lost customer: a customer who cancels a contract within 60 days.
+    """
+
+    horizon_days: int = 90
+    population: str = "buyers_365"
+    absent: bool = True
+
+    kind: ClassVar[str] = "churn"
+    _opening: ClassVar[tuple[str, str]] = ("Client perdu : un client qui", "Lost customer: a customer who")
+
+    def sentence(self, language: str) -> str:
+        """Say the whole definition in one sentence a marketer can check."""
+        said = super().sentence(language)
+        if not self.absent:
+            return said
+        for behaviour in self.behaviours:
+            found, none = behaviour.sentence(language), _NONE.get(behaviour.table)
+            plain = none is not None and behaviour.at_least == 1 and not (behaviour.fr or behaviour.en)
+            if plain and none is not None:
+                absent = found.replace(_plain(behaviour, language), none[0 if language == "fr" else 1])
+            else:
+                absent = ("ne fait pas ceci : " if language == "fr" else "does not do this: ") + found
+            said = said.replace(found, absent)
+        return said
+
+
+def _plain(behaviour: Behaviour, language: str) -> str:
+    """Return the behaviour's words without its filter."""
+    words = _WORDS[behaviour.table][0 if language == "fr" else 1]
+    return say(words, language, behaviour.at_least)
+
+
+def contract_end(horizon_days: int = 60, gap_days: int = 0) -> ChurnDefinition:
+    """Return the contractual definition: a contract is cancelled within the horizon.
+
+    Examples
+    --------
+    >>> contract_end(30).behaviours[0].at
+    'cancelled_at'
+    """
+    leaves = Behaviour("contracts", at="cancelled_at", fr="résilie un contrat", en="cancels a contract")
+    return ChurnDefinition("contract_end", (leaves,), horizon_days, gap_days, population="all", absent=False)

@@ -9,13 +9,11 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-import pandas as pd
-import sqlglot
-from sqlglot import exp
-
 from cdpkit.errors import CdpkitError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cdpkit.engine import Engine
 
 Text = dict[str, str]
@@ -110,6 +108,8 @@ def compute(
     >>> compute(DuckDBEngine(), "2026-07-01").empty
     True
     """
+    import pandas as pd
+
     known = metrics()
     wanted = list(known if names is None else names)
     for name in wanted:
@@ -132,10 +132,14 @@ def answer(engine: Engine, sql: str, as_of: pd.Timestamp) -> pd.DataFrame:
     Examples
     --------
     >>> from cdpkit.engine import DuckDBEngine
+    >>> import pandas as pd
     >>> answer(DuckDBEngine(), "SELECT 1 AS value WHERE :as_of > TIMESTAMP '2026-01-01'",
     ...        pd.Timestamp("2026-07-01")).to_numpy().tolist()
     [[1]]
     """
+    import sqlglot
+    from sqlglot import exp
+
     moment = exp.cast(exp.Literal.string(as_of.isoformat(sep=" ")), "TIMESTAMP")
     query = sqlglot.parse_one(sql, read="duckdb").transform(
         lambda node: moment.copy() if isinstance(node, exp.Placeholder) and node.name == "as_of" else node
@@ -158,6 +162,8 @@ def _over(sql: str, audience: str | None) -> str:
     if audience is None:
         whom = "SELECT person_id FROM persons WHERE known_at < :as_of"
     else:
+        from sqlglot import exp
+
         name = exp.Literal.string(audience).sql(dialect="duckdb")
         whom = (
             f"SELECT person_id FROM audiences WHERE audience = {name} AND included AND as_of = "
@@ -173,6 +179,8 @@ def _over(sql: str, audience: str | None) -> str:
 
 def _ratio(metric: Metric, frame: pd.DataFrame) -> pd.DataFrame:
     """Divide one figure by another of the same currency."""
+    import pandas as pd
+
     above, below = (frame[frame["metric"] == part] for part in metric.of)
     both = above.merge(below[below["value"] != 0], on="currency", suffixes=("", "_below"))
     if both.empty:
@@ -183,5 +191,7 @@ def _ratio(metric: Metric, frame: pd.DataFrame) -> pd.DataFrame:
 
 def _nothing() -> pd.DataFrame:
     """Return no row."""
+    import pandas as pd
+
     columns = {"metric": "str", "value": "float64", "n": "int64", "currency": "object"}
     return pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})

@@ -7,13 +7,20 @@ beside it. Every function takes one text; `keys` maps a whole column over its di
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from cdpkit import texts
+
+_BLANK = pa.scalar(" ", pa.large_string())
 #: Letters that compatibility decomposition leaves alone.
 _LETTERS = str.maketrans({"œ": "oe", "æ": "ae", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"})
 _TITLES = (
@@ -234,7 +241,31 @@ KEYS: dict[str, Callable[[object], str | None]] = {
 }
 
 
-def keys(column: pd.Series, make: Callable[[object], str | None]) -> pd.Categorical:
+@dataclass(frozen=True)
+class Keys:
+    """A column of keys.
+
+    Parameters
+    ----------
+    codes : ndarray of int
+        Position of each row's key in `categories`, -1 when it has none.
+    categories : Index
+        Distinct keys in alphabetical order, so that codes compare like texts.
+    """
+
+    codes: np.ndarray
+    categories: pd.Index
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the key of each row, missing when it has none."""
+        return iter(self.array())
+
+    def array(self) -> pd.api.extensions.ExtensionArray:
+        """Return the keys as a column of texts."""
+        return texts.chosen(texts.arrow(self.categories), self.codes)
+
+
+def keys(column: pd.Series, make: Callable[[object], str | None]) -> Keys:
     """Map a column to keys, once for each distinct value.
 
     Parameters
@@ -244,25 +275,17 @@ def keys(column: pd.Series, make: Callable[[object], str | None]) -> pd.Categori
     make : callable
         One of the functions of this module.
 
-    Returns
-    -------
-    Categorical
-        Keys, categories in alphabetical order.
-
     Examples
     --------
     >>> keys(pd.Series(["Zoé", None, "zoe ", "Anne"]), name_key).codes.tolist()
     [1, -1, 1, 0]
     """
-    codes, values = pd.factorize(column, use_na_sentinel=True)
-    made = [make(value) for value in values]
-    categories = sorted({key for key in made if key is not None})
-    position = {key: i for i, key in enumerate(categories)}
-    table = np.array([*(-1 if key is None else position[key] for key in made), -1], dtype=np.int64)
-    return pd.Categorical.from_codes(table[codes], categories=pd.Index(categories, dtype="str"))
+    codes, values = texts.distinct(column)
+    plain = _PLAIN.get(make)
+    return _coded(codes, _made(values, plain and plain(values), make))
 
 
-def phone_keys(column: pd.Series, country: pd.Series | None = None, default: str = "FR") -> pd.Categorical:
+def phone_keys(column: pd.Series, country: pd.Series | None = None, default: str = "FR") -> Keys:
     """Map a column of phone numbers to keys, each read in the country beside it.
 
     Examples
@@ -271,12 +294,121 @@ def phone_keys(column: pd.Series, country: pd.Series | None = None, default: str
     >>> list(phone_keys(phones, pd.Series(["France", "GB"])))
     ['+33612345678', '+442079460958']
     """
+    codes, values = texts.distinct(column)
     if country is None or country.isna().all():
-        return keys(column, lambda value: phone_key(value, default))
-    named = country.map(regions(country)).fillna(default)
-    typed = pd.Series(list(zip(column, named, strict=True)), index=column.index, dtype=object)
-    typed[column.isna()] = None
-    return keys(typed, lambda pair: phone_key(*pair))  # type: ignore[misc]
+        made = _made(values, _plain_phone(values, default), lambda value: phone_key(value, default))
+        return _coded(codes, made)
+    found = country.map(regions(country)).fillna(default)
+    parts: list[pa.Array] = []
+    place = np.full(len(codes), -1, dtype=np.int64)
+    for region in sorted(set(found)):
+        at = np.flatnonzero((found == region).to_numpy() & (codes >= 0))
+        used, place_of = np.unique(codes[at], return_inverse=True)
+        some = values.take(pa.array(used))
+        place[at] = place_of + sum(len(part) for part in parts)
+        read = functools.partial(phone_key, region=region)
+        parts.append(_made(some, _plain_phone(some, region), read))
+    return _coded(place, pa.concat_arrays(parts) if parts else pa.array([], pa.large_string()))
+
+
+def email_aliases(values: pa.Array) -> pa.Array:
+    """Return the mailbox behind each e-mail key (see `email_alias_key`)."""
+    untagged = texts.replaced(values, r"(?s)^([^@+]+)[+][^@]*(@|$)", r"\1\2")
+    gmail = pc.match_substring_regex(untagged, r"^[^@]*@(gmail|googlemail)[.]com$")
+    if not pc.any(gmail).as_py():
+        return untagged
+    local = pc.replace_substring(texts.replaced(untagged, "@.*$", ""), ".", "")
+    mailbox = pc.binary_join_element_wise(local.cast(pa.string()), pa.scalar("@" + _GMAIL[0]), "")
+    return pc.if_else(gmail, mailbox.cast(values.type), untagged)
+
+
+def cleaned(values: pa.Array) -> pa.Array:
+    """Return each value as `clean` does."""
+    held = pc.if_else(pc.string_is_ascii(values), values, pa.scalar(None, pa.large_string()))
+    blank = texts.replaced(held, r"[\x00-\x20\x7f]+", " ")
+    return _made(values, pc.ascii_trim_whitespace(blank), clean)
+
+
+def _coded(codes: np.ndarray, made: pa.Array) -> Keys:
+    """Return the keys of rows that point to distinct values."""
+    table, categories = texts.ranked(made)
+    return Keys(np.append(table, -1)[codes], texts.index(categories))
+
+
+def _made(values: pa.Array, plain: pa.Array | None, make: Callable[[object], str | None]) -> pa.Array:
+    """Return the key of each value: in bulk where the value is plain, else one by one.
+
+    `plain` has an empty text where a value has no key, and nothing where it is not plain.
+    """
+    if plain is None:
+        return pa.array([make(value) for value in values.to_pylist()], pa.large_string())
+    hard = np.flatnonzero(plain.is_null().to_numpy(zero_copy_only=False))
+    plain = pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.large_string()), plain)
+    if len(hard) == 0:
+        return plain
+    one_by_one = [make(value) for value in values.take(pa.array(hard)).to_pylist()]
+    place = np.arange(len(values))
+    place[hard] = len(values) + np.arange(len(hard))
+    return pa.concat_arrays([plain, pa.array(one_by_one, pa.large_string())]).take(pa.array(place))
+
+
+def _ascii(values: pa.Array) -> pa.Array:
+    """Return the values in lower case, nothing where a letter is not of the plain alphabet."""
+    held = pc.if_else(pc.string_is_ascii(values), values, pa.scalar(None, pa.large_string()))
+    return pc.ascii_lower(held)
+
+
+def _plain_fold(values: pa.Array) -> pa.Array:
+    bare = pc.replace_substring(_ascii(values), "'", "")
+    return pc.ascii_trim_whitespace(texts.replaced(bare, "[^a-z0-9]+", " "))
+
+
+def _plain_name(values: pa.Array) -> pa.Array:
+    return texts.replaced(_plain_fold(values), f"^(?:(?:{'|'.join(_TITLES)}) )+", "")
+
+
+def _plain_code(values: pa.Array) -> pa.Array:
+    return texts.replaced(_ascii(values), r"[\x00-\x20\x7f]+", "")
+
+
+def _plain_email(values: pa.Array) -> pa.Array:
+    return texts.replaced(_plain_code(values), "^mailto:", "")
+
+
+def _plain_number(values: pa.Array) -> pa.Array:
+    code = _plain_code(values)
+    bare = texts.replaced(code, "[^a-z0-9_]+", "")
+    return pc.if_else(pc.equal(bare, ""), code, bare)
+
+
+def _plain_street(values: pa.Array) -> pa.Array:
+    words = pc.split_pattern(_plain_fold(values), " ")
+    codes, spelt = texts.encoded(words.values.cast(pa.large_string()))
+    spelt = pa.array([_STREET_WORDS.get(word, word) for word in spelt.to_pylist()], pa.large_string())
+    each = words.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    ends = pa.array(np.append(0, np.cumsum(each)), pa.int64())
+    joined = pc.binary_join(pa.LargeListArray.from_arrays(ends, spelt.take(pa.array(codes))), _BLANK)
+    return pc.if_else(words.is_null(), pa.scalar(None, pa.large_string()), joined)
+
+
+def _plain_phone(values: pa.Array, region: str) -> pa.Array:
+    """Return French numbers in E.164; the rest is for the library."""
+    digits = texts.replaced(pc.replace_substring(_ascii(values), "(0)", ""), r"[^\d+]", "")
+    begins = "(?:[+]33|0033|33|0)?" if region == "FR" else "(?:[+]33|0033)"
+    shape = f"^{begins}([1-9][0-9]{{8}})$"
+    spelt = texts.replaced(digits, shape, r"+33\1")
+    return pc.if_else(pc.match_substring_regex(digits, shape), spelt, pa.scalar(None, pa.large_string()))
+
+
+#: The same keys in bulk, for values of the plain alphabet.
+_PLAIN: dict[Callable[[object], str | None], Callable[[pa.Array], pa.Array]] = {
+    name_key: _plain_name,
+    fold: _plain_fold,
+    email_key: _plain_email,
+    code_key: _plain_code,
+    number_key: _plain_number,
+    street_key: _plain_street,
+}
 
 
 def regions(country: pd.Series) -> dict[object, str]:

@@ -26,7 +26,7 @@ from cdpkit.errors import CdpkitError, IntegrityError
 from cdpkit.lake.files import digest
 
 #: The only classes a stored model may name: each has ``load(folder)`` and ``score(X, as_of, version)``.
-LOADERS = {"cdpkit.models.Scorer"}
+LOADERS = {"cdpkit.models.Scorer", "cdpkit.models.ValueScorer"}
 
 STUB = """\
 from mlflow.models import set_model

@@ -19,7 +19,8 @@ LEVELS = {
     "glossary": 0,
     "phrases": 0,
     "scrub": 0,
-    "normalise": 0,
+    "texts": 0,
+    "normalise": 1,
     "schema": 1,
     "definitions": 2,
     "lake": 3,
@@ -64,6 +65,7 @@ OWNERS = {
     "xgboost": {"models"},
     "shap": {"models", "plots"},
     "typer": {"cli"},
+    "faiss": {"models"},
 }
 
 LIGHT_IMPORT_REFUSES = {*OWNERS, "pandas", "numpy", "duckdb", "pyarrow", "sklearn", "scipy"}

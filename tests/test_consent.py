@@ -202,3 +202,25 @@ def test_an_unclear_question_is_refused(purpose: str, channel: str | None) -> No
         nodes_sql(purpose, None, channel)
     with pytest.raises(ConsentError):
         persons_sql(purpose, None, channel)
+
+
+def test_terms_of_a_source_win_over_consent_and_basis():
+    """What the terms do not allow, or no longer, is refused though a basis stands; other sources keep theirs."""
+    day = pd.Timestamp("2026-01-01")
+    nodes = pd.DataFrame({"node_id": [1, 2], "source": ["crm", "partner"], "record_id": ["a", "b"],
+                          "node_type": ["contact", "cookie"], "known_at": [day, day]})  # fmt: skip
+    bases = pd.DataFrame(
+        {"source": ["crm", "partner"], "purpose": ["stitching"] * 2, "basis": ["legitimate_interest"] * 2}
+    )
+    for allowed, until, as_of, kept in [
+        (True, None, None, [1, 2]),
+        (False, None, None, [1]),
+        (True, "2026-06-01", "2026-05-31", [1, 2]),
+        (True, "2026-06-01", "2026-06-01", [1]),
+    ]:
+        terms = pd.DataFrame({"source": ["partner"], "purpose": ["stitching"], "allowed": [allowed], "terms": ["Of 2026."],
+                              "until": pd.Series([until], dtype="datetime64[us]")})  # fmt: skip
+        frames = {"nodes": nodes, "source_bases": bases, "source_terms": terms}
+        with DuckDBEngine(frames=frames) as engine:
+            found = permitted_nodes(engine, "stitching", as_of)["node_id"].tolist()
+        assert found == kept, (allowed, until, as_of)

@@ -77,7 +77,7 @@ def value(table: Table, column: Column, node: int, row: int) -> Any:
         return f"{CANARY['first']} {CANARY['last']} {row}" if hers else f"autre {node} {row}"
     return {
         "string": f"{column.name}-{table.name}-{node}-{row}", "int64": node * 1000 + row, "float64": 0.5, "bool": True,
-        "timestamp": DAY, "list<string>": ["a"],
+        "timestamp": DAY, "date": DAY.date(), "list<string>": ["a"],
     }.get(column.type)  # fmt: skip
 
 
@@ -348,7 +348,7 @@ def test_nobody_else_loses_a_row(filled: tuple[Workspace, dict[Path, str]]) -> N
     workspace.lake().erase(HERS)
     for name, table in TABLES.items():
         after = workspace.lake().read(name).to_arrow().to_pylist()
-        if name in ("source_files", "quarantine", "decisions"):
+        if name in ("source_files", "quarantine", "decisions", "signals"):
             continue
         kept = [
             row for row in before[name]
@@ -358,6 +358,9 @@ def test_nobody_else_loses_a_row(filled: tuple[Workspace, dict[Path, str]]) -> N
         assert sorted(map(str, after)) == sorted(map(str, kept)), name
         assert not (node_columns(table) or person_columns(table)) or len(after) < len(before[name]), name
     assert len(workspace.lake().read("quarantine").to_arrow()) == 2
+    assert len(workspace.lake().read("signals").to_arrow()) == len(OTHERS), (
+        "no column but the subject tells whose"
+    )
     assert [d["subject"] for d in workspace.lake().read("decisions").to_arrow().to_pylist()] == ["threshold"]
     page = workspace.lake().page("home")
     assert page == {"top": [{"id": "pr000001-99", "p": 0.8}], "n": 4, "said": "de [erased]"}
@@ -630,3 +633,28 @@ def test_an_employee_who_shares_a_first_name_keeps_their_trace(tmp_path: Path) -
     stored = workspace.lake().read("decisions").to_pandas()
     assert sorted(stored["subject"]) == ["appel de Zéphyrine", "threshold"]
     assert sorted(d.subject for d in decisions.pending(workspace)) == ["appel de Zéphyrine", "threshold"]
+
+
+def test_an_id_spelt_in_the_row_of_another_or_of_nobody_goes_too(tmp_path: Path) -> None:
+    """A merge into her record and a signal by the hash of her address leave; those of others stay."""
+    workspace = Workspace(tmp_path)
+    fill(workspace)
+    mine, others = (
+        hashlib.sha256(CANARY["email"].encode()).hexdigest(),
+        hashlib.sha256(b"autre@x.fr").hexdigest(),
+    )
+    merges = {"node_id": [3, 3, 4], "event": "merged", "into_record": ["C777123", "C000004", None]}
+    signals = {"scope": ["hashed_key", "hashed_key", "segment"], "subject": [mine, others, "postcode=30000"]}
+    with Run.begin(workspace, "load") as run:
+        days = [DAY, DAY + pd.Timedelta(days=1), DAY]
+        times = {"source": "crm", "event_time": days, "known_at": days}
+        run.lake.write("merges", pd.DataFrame(merges | times), mode="overwrite")
+        told = {"attribute": "search", "value": 0.5, **times}
+        run.lake.write("signals", pd.DataFrame(signals | told), mode="overwrite")
+        run.finish({})
+    workspace.lake().erase_records([("crm", "C777123")])
+    left = workspace.lake().read("merges").to_arrow()["into_record"].to_pylist()
+    subjects = workspace.lake().read("signals").to_arrow()["subject"].to_pylist()
+    assert sorted(left, key=str) == ["C000004", None] and sorted(subjects) == sorted(
+        [others, "postcode=30000"]
+    )

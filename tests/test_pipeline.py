@@ -44,7 +44,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 @pytest.mark.req("GOV-04")
 def test_one_command_goes_from_raw_files_to_page_and_export(demo: SimpleNamespace) -> None:
     """Every step signs, one snapshot is published, with the page and the audience file it names."""
-    assert [step["status"] for step in demo.night["steps"]] == ["ok"] * 6
+    assert [step["status"] for step in demo.night["steps"]] == ["ok"] * 7
     page = demo.workspace.lake().page("appetence")
     assert {tier["tier"] for tier in page["tiers"]} == {"hot", "warm", "cold"}
     folder = demo.workspace.exports / page["audiences"][0]["export"]
@@ -85,6 +85,7 @@ def test_each_model_has_its_card_and_each_step_its_executed_notebook(demo: Simpl
         "20_features",
         "30_appetence",
         "50_audiences",
+        "70_maturity",
         "80_pages",
     }
     assert (folder / "report.html").exists()

@@ -3,12 +3,14 @@
 from cdpkit.enrich.feeds import Feed, lake_feed, third_party_feed
 from cdpkit.enrich.join import Enriched, areas, attributes, holidays, third_party, weather
 from cdpkit.enrich.sample import sample
+from cdpkit.enrich.signals import audience_signals
 
 __all__ = [
     "Enriched",
     "Feed",
     "areas",
     "attributes",
+    "audience_signals",
     "holidays",
     "lake_feed",
     "sample",

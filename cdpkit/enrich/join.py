@@ -185,12 +185,12 @@ def weather(rows: Enriched, feed: Feed, *, place: str = "city", at: str = "as_of
         raise CdpkitError("`days` must be at least 1", got=str(days))
     where = "place"
     daily = feed.frame.copy()
-    daily[where] = pd.Series(keys(feed.frame[where], fold), index=feed.frame.index).astype("str")
+    daily[where] = pd.Series(keys(feed.frame[where], fold).array(), index=feed.frame.index).astype("str")
     daily["_day"] = pd.to_datetime(feed.frame["day"]).astype("datetime64[us]").dt.normalize()
     asked = pd.to_datetime(rows.frame[at]).astype("datetime64[us]")
     # A date inside a day knows that day's past only through the days before it.
     ours = pd.DataFrame(
-        {where: pd.Series(keys(rows.frame[place], fold), index=rows.frame.index).astype("str"),
+        {where: pd.Series(keys(rows.frame[place], fold).array(), index=rows.frame.index).astype("str"),
          "day": asked.dt.normalize()}
     )  # fmt: skip
     wanted = ours.dropna().drop_duplicates()
@@ -273,7 +273,7 @@ def third_party(rows: Enriched, feed: Feed, *, email: str = "email", scheme: str
     """
     import pandas as pd
 
-    made = keys(rows.frame[email], lambda value: identifier_hash("email", value, scheme))
+    made = keys(rows.frame[email], lambda value: identifier_hash("email", value, scheme)).array()
     key = feed.key[0]
     ours = pd.DataFrame({key: pd.Series(made, index=rows.frame.index).astype("str")})
     return rows.join(feed, ours, feed.frame[[key]].astype("str"), tell=False)
@@ -286,7 +286,7 @@ def _keys(
     import pandas as pd
 
     made = {
-        name: pd.Series(keys(frame[column], rule), index=frame.index).astype("str")  # type: ignore[arg-type]
+        name: pd.Series(keys(frame[column], rule).array(), index=frame.index).astype("str")  # type: ignore[arg-type]
         for name, (column, rule) in zip(names or list(rules), rules.items(), strict=True)
     }
     return pd.DataFrame(made)

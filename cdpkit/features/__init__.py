@@ -1,7 +1,18 @@
 """Features of persons, correct in time: declared once, compiled to SQL, the same for snapshots and rows."""
 
+from cdpkit.features.behaviours import (
+    Deliberation,
+    Knowledge,
+    PerSession,
+    Signal,
+    Stage,
+    Stock,
+    Trait,
+    WeekProfile,
+)
 from cdpkit.features.build import FeatureSet, monthly
 from cdpkit.features.built import Built
+from cdpkit.features.change import ChangeDetector
 from cdpkit.features.declarations import known
 from cdpkit.features.history import INTERACTIONS, interactions
 from cdpkit.features.kinds import (
@@ -10,6 +21,7 @@ from cdpkit.features.kinds import (
     First,
     Has,
     Last,
+    Latest,
     Max,
     Mean,
     Min,
@@ -21,9 +33,11 @@ from cdpkit.features.kinds import (
 )
 from cdpkit.features.patterns import Distinct, Gap, Repeats, Sessions, Trend
 from cdpkit.features.population import Population
+from cdpkit.features.rows import facts
 
 __all__ = [
-    "Age", "Built", "Count", "Distinct", "FeatureSet", "First", "Gap", "Has", "INTERACTIONS", "Last",
-    "Max", "Mean", "Min", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Sum",
-    "Tenure", "Trend", "interactions", "known", "monthly",
+    "Age", "Built", "ChangeDetector", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap",
+    "facts", "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean",
+    "Min", "monthly", "PerSession", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Signal",
+    "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
 ]  # fmt: skip

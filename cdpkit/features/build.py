@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cdpkit.errors import FeatureError
-from cdpkit.features.built import Built
+from cdpkit.features.built import Built, in_order
 from cdpkit.features.compile import Compiled, compile_outputs
 from cdpkit.features.declarations import Declaration, Output
-from cdpkit.features.permission import permit
+from cdpkit.features.permission import permit, refuse_sensitive
 from cdpkit.features.population import (
     Population,
     clock_at,
@@ -185,6 +185,7 @@ class FeatureSet:
             raise FeatureError(
                 "build must get one of `as_of` and `at`", got="both" if at is not None else "neither"
             )
+        refuse_sensitive(engine, [output.trait for output in self.outputs if output.trait])
         if at is not None:
             if Population.parse(population) != Population.all():
                 raise FeatureError("`population` must be left out with `at`", got=str(population))
@@ -281,10 +282,7 @@ class FeatureSet:
 
         Sorting a wide result costs more inside the engine than taking its rows in order here.
         """
-        import pyarrow.compute as pc
-
-        table = engine.query(compile_outputs(self.outputs, clock).sql).to_arrow()
-        return table.take(pc.sort_indices(table["key"])).drop_columns(["key"])
+        return in_order(engine.query(compile_outputs(self.outputs, clock).sql).to_arrow())
 
 
 def _find(engine: Engine, date: pd.Timestamp, whom: Population, consent: bool, consent_at: object) -> Clock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import FeatureError
@@ -70,6 +70,8 @@ class Built:
             ``person_id`` (str), ``as_of`` (datetime64[us]), then the features; missing is NaN.
         """
         import pandas as pd
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
         if dtype not in ("float64", "float32"):
             raise FeatureError("`dtype` must be 'float64' or 'float32'", got=dtype)
@@ -82,7 +84,11 @@ class Built:
             output = self.features[name]
             column = table[name]
             if output.dtype == "category":
-                columns[name] = pd.Categorical(column.to_pylist(), categories=list(output.categories))
+                listed = pa.array(output.categories, column.type)
+                codes = pc.index_in(column, value_set=listed).fill_null(-1).to_numpy()
+                columns[name] = pd.Categorical.from_codes(
+                    codes, dtype=pd.CategoricalDtype(list(output.categories))
+                )
             else:
                 columns[name] = column.to_numpy().astype(dtype, copy=False)
         return pd.DataFrame(columns)
@@ -101,6 +107,29 @@ class Built:
             else:
                 out[:, index] = column.to_numpy()
         return out
+
+    def batches(self, rows: int = 100_000, dtype: str = "float32") -> Iterator[np.ndarray]:
+        """Yield the matrix piece by piece, for a learner fed by batches: a wide one is never held whole.
+
+        Parameters
+        ----------
+        rows : int
+            Rows a piece, at most.
+        dtype : str
+            As in `matrix`: numbers, and category codes by the categories declared; missing is NaN.
+
+        Examples
+        --------
+        >>> import pyarrow as pa
+        >>> from cdpkit.features import Count, FeatureSet
+        >>> keys = {"person_id": ["a", "b", "c"], "as_of": [None] * 3}
+        >>> some = pa.table(keys | {"web__n_events": [1.0, None, 3.0]})
+        >>> [piece.shape for piece in Built(FeatureSet("web", [Count("events")]), [some]).batches(rows=2)]
+        [(2, 1), (1, 1)]
+        """
+        for table in self.tables:
+            for start in range(0, table.num_rows, rows):
+                yield Built(self.features, [table.slice(start, rows)], self.dropped).matrix(dtype)
 
     def coverage(self, by: str = "feature") -> pd.DataFrame:
         """Say how much is known.
@@ -202,3 +231,15 @@ class Built:
             for date in found:
                 run.lake.write(table, piece.select([*KEYS, *self.names]), replace={"as_of": date})
         return table
+
+
+def in_order(table: pa.Table) -> pa.Table:
+    """Return a table in the order of its column ``key``, without it, holding one column twice at most."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names, order = table.column_names, pc.sort_indices(table["key"])
+    columns = list(table.columns)
+    del table
+    taken = [columns.pop(0).combine_chunks().take(order) for _ in names]
+    return pa.table(dict(zip(names, taken, strict=True))).drop_columns(["key"])

@@ -1,7 +1,8 @@
 """The ready features: families a retailer needs, each with its meaning and its sentence, in two languages.
 
-They are data, in `catalogue.toml`. Sources that cannot feed a family leave it entirely missing;
-`Built.drop_empty` takes it out by name.
+They are data: `standard`, for every day, in `catalogue.toml`; `complete` adds those of
+`catalogue_wide.toml`. Sources that cannot feed a family leave it entirely missing; `Built.drop_empty` takes
+it out by name.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from cdpkit.features import kinds, patterns
+from cdpkit.features import behaviours, kinds, patterns
 from cdpkit.features.build import FeatureSet
 from cdpkit.features.declarations import Declaration, Output, known
 from cdpkit.phrases import check_language, say, write
@@ -23,6 +24,10 @@ WORDS = {
     "desktop": ("ordinateur", "desktop"),
     "mobile": ("mobile", "mobile"),
     "tablet": ("tablette", "tablet"),
+    "impulsive": ("impulsif", "impulsive"),
+    "considered": ("réfléchi", "considered"),
+    "fr": ("français", "French"),
+    "en": ("anglais", "English"),
     "granted": ("accordé", "granted"),
     "denied": ("refusé", "denied"),
     "f": ("femme", "woman"),
@@ -31,14 +36,17 @@ WORDS = {
 }
 
 
+_EVERYDAY, _WIDE = "catalogue.toml", "catalogue_wide.toml"
+
+
 @cache
-def _entries() -> dict[str, Any]:
-    """Read the data file."""
-    return tomllib.loads(files("cdpkit.features").joinpath("catalogue.toml").read_text(encoding="utf-8"))
+def _entries(file: str) -> dict[str, Any]:
+    """Read a data file."""
+    return tomllib.loads(files("cdpkit.features").joinpath(file).read_text(encoding="utf-8"))
 
 
-def families(language: str = "en") -> dict[str, str]:
-    """Return what each family is about.
+def families(language: str = "en", wide: bool = False) -> dict[str, str]:
+    """Return what each family is about, those of `complete` too if `wide`.
 
     Examples
     --------
@@ -46,16 +54,17 @@ def families(language: str = "en") -> dict[str, str]:
     'purchases: recency, frequency, amount'
     """
     check_language(language)
-    return {name: words[language] for name, words in _entries()["families"].items()}
+    told = _entries(_EVERYDAY)["families"] | (_entries(_WIDE)["families"] if wide else {})
+    return {name: words[language] for name, words in told.items()}
 
 
 def _declare(family: str, entry: dict[str, Any], currency: str | None) -> Declaration:
     """Return one declaration of the data file."""
     given = dict(entry)
     word = given.pop("kind")
-    kind = getattr(kinds, word, None) or getattr(patterns, word)
+    kind = next(getattr(room, word) for room in (kinds, patterns, behaviours) if hasattr(room, word))
     for name in ("where", "history", "part"):
-        for short, text in _entries()["filters"].items():
+        for short, text in _entries(_EVERYDAY)["filters"].items():
             if name in given:
                 given[name] = given[name].replace(f"${short}", text)
     if "of" in given:
@@ -82,11 +91,28 @@ def standard(currency: str | None = None) -> FeatureSet:
     >>> standard()["rfm__n_orders__90d"].fr
     'nombre de commandes en 90 jours'
     """
-    entries = _entries()
-    declared = [
-        _declare(family, entry, currency) for family in entries["families"] for entry in entries[family]
-    ]
-    return FeatureSet("standard", declared)
+    return FeatureSet("standard", _declared(_EVERYDAY, currency))
+
+
+@cache
+def complete(currency: str | None = None) -> FeatureSet:
+    """Return all the ready features: the standard ones, and every further family the sources can feed.
+
+    Examples
+    --------
+    >>> len(complete().names) >= 150
+    True
+    >>> complete()["journey__purchase_deliberation__365d"].en
+    'impulsive or considered buyer'
+    """
+    return FeatureSet("complete", [*_declared(_EVERYDAY, currency), *_declared(_WIDE, currency)])
+
+
+def _declared(file: str, currency: str | None) -> list[Declaration]:
+    """Return the declarations of a data file, family by family."""
+    entries = _entries(file)
+    order = [*_entries(_EVERYDAY)["families"], *_entries(_WIDE)["families"]]
+    return [_declare(family, entry, currency) for family in order for entry in entries.get(family, [])]
 
 
 def describe(
@@ -107,7 +133,7 @@ def describe(
         The value; missing is said as missing.
     language : {"fr", "en"}
     features : FeatureSet, optional
-        The set the name belongs to; the standard one by default.
+        The set the name belongs to; the complete one by default.
     currency : str, optional
         ISO code with which amounts are written.
 
@@ -120,7 +146,7 @@ def describe(
     >>> describe("rfm__days_since_order", float("nan"), "en")
     'days since the last order: unknown'
     """
-    return sentence((features or standard())[name], value, language, currency=currency)
+    return sentence((features or complete())[name], value, language, currency=currency)
 
 
 def sentence(output: Output, value: object, language: str, *, currency: str | None = None) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sqlglot import exp
 
+from cdpkit.features.behaviours import IMPULSIVE_SHARE
 from cdpkit.features.declarations import Output
+from cdpkit.features.facts import fact_relation
 from cdpkit.features.plan import Part, Scan, plan
-from cdpkit.features.scans import PERSONS, Clock, fact_relation, scan_query
+from cdpkit.features.scans import PERSONS, Clock, scan_query
 from cdpkit.features.tree import (
     DAY_US,
+    FADED,
     Tree,
     all_of,
     col,
@@ -40,10 +44,11 @@ class Compiled:
     tree: exp.Select
     dialect: str
 
-    @property
+    @cached_property
     def sql(self) -> str:
         """The statement in the engine's dialect."""
-        return self.tree.sql(dialect=self.dialect)
+        # The tree is ours alone: copying it first would cost as much as compiling.
+        return self.tree.sql(dialect=self.dialect, copy=False)
 
     def pretty(self) -> str:
         """Return the statement laid out for a reader."""
@@ -237,9 +242,71 @@ def _sd_gap(output: Output, parts: list[Tree], clock: Clock) -> Formula:
 
 
 def _category(output: Output, parts: list[Tree], clock: Clock) -> Formula:
-    value = _field(parts[0])
-    listed = exp.In(this=value.copy(), expressions=[text(c) for c in output.categories])
-    return when(is_null(value.copy()), exp.Null(), when(listed, value, text("other"))), is_null(value.copy())
+    size, names = len(output.categories), output.categories[:-1]
+    # A remainder of a negative number is negative: times before 1970 are brought back to their place.
+    left = exp.Paren(this=exp.Add(this=exp.Mod(this=parts[0], expression=num(size)), expression=num(size)))
+    place = exp.Mod(this=left, expression=num(size))
+    shift = 1 if output.parts[0].op == "latest" else 0
+    found = [
+        exp.If(this=exp.EQ(this=place.copy(), expression=num(index + shift)), true=text(name))
+        for index, name in enumerate(names)
+    ]
+    spelled = exp.Case(ifs=found, default=text(output.categories[-1]))
+    return when(is_null(parts[0].copy()), exp.Null(), spelled), is_null(parts[0].copy())
+
+
+def _slope(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    n, total, index, index_square, cross = (wide(part) for part in parts)
+
+    def product(left: Tree, right: Tree) -> Tree:
+        return exp.Mul(this=left.copy(), expression=right.copy())
+
+    above = exp.Sub(this=product(n, cross), expression=product(index, total))
+    below = exp.Sub(this=product(n, index_square), expression=product(index, index))
+    slope = exp.Div(this=double(exp.Paren(this=above)), expression=double(exp.Paren(this=below)))
+    days = exp.Div(this=slope, expression=double(num(DAY_US)))
+    return _plain(when(exp.GT(this=parts[0].copy(), expression=num(1)), days))
+
+
+def _latest(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    return _plain(_field(parts[0]))
+
+
+def _reached(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    return _plain(parts[0])
+
+
+def _stock(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    left, rows = parts
+    return exp.Div(this=double(left), expression=num(float(FADED))), _zero(rows)
+
+
+def _knowledge(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    score = exp.Mul(this=double(parts[0]), expression=num(output.number / FADED))
+    return _plain(exp.Least(this=score, expressions=[num(100.0)]))
+
+
+def _hours(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    mean, unseen = _ratio(output, parts, clock)
+    return exp.Div(this=mean, expression=double(num(3_600_000_000))), unseen
+
+
+def _by_session(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    total, sessions, values = parts
+    mean = exp.Div(this=double(total), expression=double(exp.Nullif(this=sessions, expression=num(0))))
+    return mean, _zero(values)
+
+
+def _micro_by_session(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    mean, unseen = _by_session(output, parts, clock)
+    return exp.Div(this=exp.Paren(this=mean), expression=double(num(1_000_000))), unseen
+
+
+def _style(output: Output, parts: list[Tree], clock: Clock) -> Formula:
+    share, unseen = _ratio(output, parts, clock)
+    impulsive, considered = (text(word) for word in output.categories)
+    often = exp.GTE(this=share.copy(), expression=num(IMPULSIVE_SHARE))
+    return when(exp.GT(this=parts[1].copy(), expression=num(0)), when(often, impulsive, considered)), unseen
 
 
 _FORMULAS = {
@@ -247,6 +314,8 @@ _FORMULAS = {
     "mean": _mean, "micro_mean": _micro_mean, "value": _value, "ratio": _ratio,
     "scaled_ratio": _scaled_ratio, "minutes": _minutes, "days_since": _days_since,
     "years_since": _years_since, "mean_gap": _mean_gap, "sd_gap": _sd_gap, "category": _category,
+    "field": _latest, "slope": _slope, "reached": _reached, "stock": _stock, "knowledge": _knowledge,
+    "hours": _hours, "by_session": _by_session, "micro_by_session": _micro_by_session, "style": _style,
 }  # fmt: skip
 
 

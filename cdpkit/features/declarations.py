@@ -22,10 +22,10 @@ from sqlglot import exp
 
 from cdpkit.errors import FeatureError
 from cdpkit.features import predicate
-from cdpkit.features.history import INTERACTIONS
+from cdpkit.features.facts import DERIVED, fact, sensitive
 from cdpkit.features.plan import Part
 from cdpkit.phrases import UNITS
-from cdpkit.schema import TABLES, Table
+from cdpkit.schema import Table
 
 #: Kinds of data, one for each feature: in general, demographic, declared with consent, behaviour.
 TAGS = ("générale", "démographique", "explicite", "comportement")
@@ -39,9 +39,6 @@ SESSION_FACTS = {
     "has_checkout": "Checkout Started",
     "has_purchase": "Order Completed",
 }
-
-#: Columns every fact offers besides its own.
-DERIVED = {"day": "event_time"}
 
 Fill = float | int | str | None
 
@@ -63,15 +60,6 @@ def known(column: str) -> Known:
     'reactivity__messages_clicked_rate__90d'
     """
     return Known(column)
-
-
-def fact(name: str) -> Table:
-    """Return a table features may read, or say why not."""
-    table = INTERACTIONS if name == "interactions" else TABLES.get(name)
-    needed = {"node_id", "event_time", "known_at"}
-    if table is None or not needed <= set(table.names):
-        raise FeatureError("a feature must read a fact keyed by node, with its times", got=repr(name))
-    return table
 
 
 @dataclass(frozen=True)
@@ -112,6 +100,7 @@ class Output:
     history: Part | None = None
     categories: tuple[str, ...] = ()
     number: float = 1.0
+    trait: str | None = None
 
 
 @dataclass(frozen=True)
@@ -140,6 +129,9 @@ class Declaration:
     tag : str
         One of `TAGS`.
     unit : str, optional
+    sensitive_for : str, optional
+        The purpose for which a column of class ``sensitive`` is used; without it such a column is refused,
+        wherever it is named.
     """
 
     source: str
@@ -159,6 +151,7 @@ class Declaration:
     zero_en: str = ""
     tag: str = "comportement"
     unit: str | None = None
+    sensitive_for: str | None = None
 
     default_fill: ClassVar[Fill] = None
     default_unit: ClassVar[str] = "count"
@@ -171,9 +164,26 @@ class Declaration:
             object.__setattr__(self, "fill", self.default_fill)
         self._check()
         if self.where is not None:
-            object.__setattr__(self, "where", predicate.check(self.where, self.table, self._where_may_use()))
+            object.__setattr__(self, "where", self._filter(self.where, self._where_may_use()))
         if self.history is not None:
-            object.__setattr__(self, "history", predicate.check(self.history, self.table))
+            object.__setattr__(self, "history", self._filter(self.history))
+
+    def _filter(self, text: str, guarded: frozenset[str] = frozenset()) -> str:
+        """Check a filter, and that it names nothing sensitive."""
+        checked = predicate.check(text, self.table, guarded)
+        for name in predicate.columns(checked):
+            self._refuse_sensitive(name)
+        return checked
+
+    def _refuse_sensitive(self, name: str) -> None:
+        """Refuse a sensitive column, unless the declaration says for which purpose."""
+        if not sensitive(self.table, name):
+            return
+        if self.sensitive_for is None:
+            raise FeatureError(
+                "a sensitive field must not be used in a feature", got=f"{self.table.name}.{name}",
+                do='Leave it out, or declare sensitive_for="the purpose people agreed to"',
+            )  # fmt: skip
 
     def _check(self) -> None:
         """Refuse a declaration that cannot mean anything."""
@@ -204,6 +214,7 @@ class Declaration:
             if self.column_types:
                 raise FeatureError(f"{type(self).__name__} must read a stored column", got=self.source)
             return
+        self._refuse_sensitive(name)
         if name not in table:
             raise FeatureError(f"`{self.source}` must name a column of {table.name}", got=name)
         time = table.outcomes.get(name)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from cdpkit.errors import FeatureError
-from cdpkit.features import predicate
 from cdpkit.features.declarations import (
     Declaration,
     Fill,
@@ -199,7 +198,7 @@ class Share(_ByValue):
         if (self.by is None) == (self.part is None):
             raise FeatureError("Share must get one of `by` and `part`", got="both" if self.by else "neither")
         if self.part is not None:
-            object.__setattr__(self, "part", predicate.check(self.part, self.table, self.guarded))
+            object.__setattr__(self, "part", self._filter(self.part, self.guarded))
 
     def _what(self) -> str:
         return f"share_{self.by or 'part'}" if self.by is None or self.values else f"share_top_{self.by}"
@@ -234,7 +233,7 @@ class Rate(Declaration):
         if self.of is None:
             raise FeatureError("Rate must say of which outcome", do='Declare of=known("clicked_at")')
         if self.part is not None:
-            object.__setattr__(self, "part", predicate.check(self.part, self.table, self.guarded))
+            object.__setattr__(self, "part", self._filter(self.part, self.guarded))
 
     def _where_may_use(self) -> frozenset[str]:
         return frozenset()
@@ -295,8 +294,27 @@ class Age(Declaration):
 
 
 @dataclass(frozen=True)
+class Latest(Declaration):
+    """The last number of a column, ties broken by the row's key, then by the number."""
+
+    needs_column: ClassVar[bool] = True
+    column_types: ClassVar[tuple[str, ...]] = ("int64", "float64")
+    default_unit: ClassVar[str] = "ratio"
+
+    def _what(self) -> str:
+        return f"last_{self.column}"
+
+    def _output(self, window: int | None) -> Output:
+        return self.draft("field", self.ask("last", window, self.column))
+
+
+@dataclass(frozen=True)
 class Last(Declaration):
-    """The last value of a text column, ties broken by the row's key; other values become ``other``.
+    """The last value of a text column; other values become ``other``.
+
+    Among rows of the same instant the value listed last wins (the one listed first, for `First`), and
+    ``other`` loses: list ``denied`` after ``granted`` and a denial wins. Time and place in the list are
+    one integer, so that the order of rows never matters and text is never compared.
 
     Personal identifiers and free text cannot become a feature.
     """
@@ -306,23 +324,28 @@ class Last(Declaration):
     needs_column: ClassVar[bool] = True
     column_types: ClassVar[tuple[str, ...]] = ("string",)
     default_unit: ClassVar[str] = "text"
-    operation: ClassVar[str] = "last"
+    operation: ClassVar[str] = "latest"
 
     def _check(self) -> None:
         super()._check()
-        if self.table[str(self.column)].pii in ("identifier", "text"):
+        if self.table[str(self.column)].pii in ("identifier", "text") and not self._may_copy():
             raise FeatureError("a feature must not copy an identifier or free text", got=self.source)
         if not _worded(self.values):
             raise FeatureError(f"{type(self).__name__} must list its `values`", got="none")
         if isinstance(self.fill, int | float):
             raise FeatureError("`fill` of a text feature must be None", got=repr(self.fill))
 
+    def _may_copy(self) -> bool:
+        """Tell whether a protected column may be read all the same."""
+        return False
+
     def _what(self) -> str:
-        return f"{self.operation}_{self.column}"
+        return f"{type(self).__name__.lower()}_{self.column}"
 
     def _output(self, window: int | None) -> Output:
         categories = (*_worded(self.values), "other")
-        draft = self.draft("category", self.ask(self.operation, window, self.column), categories=categories)
+        part = replace(self.ask(self.operation, window, self.column), values=categories)
+        draft = self.draft("category", part, categories=categories)
         object.__setattr__(draft, "dtype", "category")
         return draft
 
@@ -331,7 +354,7 @@ class Last(Declaration):
 class First(Last):
     """The first value of a text column."""
 
-    operation: ClassVar[str] = "first"
+    operation: ClassVar[str] = "earliest"
 
 
 def _short(column: str) -> str:

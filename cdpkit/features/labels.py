@@ -31,6 +31,7 @@ from cdpkit.features.tree import (
     all_of,
     col,
     count,
+    double,
     is_null,
     join,
     named,
@@ -60,6 +61,7 @@ def build(
     watermark: object = None,
     consent: bool = True,
     consent_at: object = None,
+    amounts: bool = False,
 ) -> pd.DataFrame:
     """Label the persons of a population at one date or several.
 
@@ -75,11 +77,14 @@ def build(
         Everything that happened before it is in the data. By default `data_watermark`.
     consent, consent_at
         As in `FeatureSet.build`.
+    amounts : bool
+        Also return how much of the first behaviour each person showed, for a definition of value.
 
     Returns
     -------
     DataFrame
-        ``person_id, as_of, y`` (0 or 1) and ``fold``: rows of one fold group stay together.
+        ``person_id, as_of, y`` (0 or 1), ``amount`` where asked, and ``fold``: rows of one fold group stay
+        together.
 
     Raises
     ------
@@ -101,7 +106,7 @@ def build(
     _check_filters(definition)
     observed = data_watermark(engine, definition) if watermark is None else instant(watermark)
     _check_observed(definition, dates, observed)
-    pieces = [_snapshot(engine, definition, date, whom, consent, consent_at) for date in dates]
+    pieces = [_snapshot(engine, definition, date, whom, consent, consent_at, amounts) for date in dates]
     labels = pd.concat([piece for piece, _ in pieces], ignore_index=True)
     groups = _folds(pd.concat([edges for _, edges in pieces], ignore_index=True))
     labels["fold"] = labels["person_id"].map(groups).astype("str")
@@ -224,10 +229,11 @@ def _snapshot(
     whom: Population,
     consent: bool,
     consent_at: object,
+    amounts: bool,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Label one date; also return which newest persons hold each as-of person's records."""
     kept = outcome_records(engine, date, whom, consent=consent, consent_at=consent_at)
-    return engine.query(_labels(definition, date).sql(dialect=engine.dialect)).to_pandas(), kept
+    return engine.query(_labels(definition, date, amounts).sql(dialect=engine.dialect)).to_pandas(), kept
 
 
 def _newest() -> Tree:
@@ -235,7 +241,7 @@ def _newest() -> Tree:
     return select([col("node_id"), col("person_id")], table("membership"), where=is_null(col("known_to")))
 
 
-def _labels(definition: BehaviourDefinition, date: pd.Timestamp) -> Tree:
+def _labels(definition: BehaviourDefinition, date: pd.Timestamp, amounts: bool) -> Tree:
     """Return the query of the labels of one date."""
     joins, tests = [], []
     for index, behaviour in enumerate(definition.behaviours):
@@ -247,8 +253,11 @@ def _labels(definition: BehaviourDefinition, date: pd.Timestamp) -> Tree:
     for test in tests[1:]:
         joined = exp.And if definition.match == "all" else exp.Or
         whole = joined(this=whole, expression=test)
-    y = exp.cast(when(whole, num(1), num(0)), exp.DataType.Type.BIGINT)
+    hit, miss = (num(0), num(1)) if getattr(definition, "absent", False) else (num(1), num(0))
+    y = exp.cast(when(whole, hit, miss), exp.DataType.Type.BIGINT)
     columns = [col("person_id", "p"), col("as_of", "p"), named(y, "y")]
+    if amounts:
+        columns.append(named(double(or_else(col("n", "b0"), num(0))), "amount"))
     return select(columns, table(_LABELLED, "p"), joins, order=[col("person_id", "p")])
 
 
@@ -257,8 +266,8 @@ def _met(behaviour: Behaviour, definition: BehaviourDefinition, date: pd.Timesta
     start, end = _window(definition, date)
     where = all_of(
         [
-            exp.GTE(this=col("event_time", "f"), expression=moment(start)),
-            exp.LT(this=col("event_time", "f"), expression=moment(end)),
+            exp.GTE(this=col(behaviour.at or "event_time", "f"), expression=moment(start)),
+            exp.LT(this=col(behaviour.at or "event_time", "f"), expression=moment(end)),
             holds(behaviour.where, lambda: moment(end)),
         ]
     )

@@ -118,7 +118,14 @@ class Sessions(Declaration):
 
 @dataclass(frozen=True)
 class Gap(Declaration):
-    """Days between consecutive rows of the window: their mean, or their standard deviation."""
+    """Days between consecutive rows of the window.
+
+    Parameters
+    ----------
+    stat : {"mean", "sd", "trend"}
+        Their mean, their standard deviation, or the slope of the least-squares line through them, in
+        days a gap: above 0, the rows come further and further apart.
+    """
 
     stat: str = "mean"
 
@@ -131,8 +138,11 @@ class Gap(Declaration):
         if self.stat == "mean":
             ends = self.ask("max", window, "event_time"), self.ask("min", window, "event_time")
             return self.draft("mean_gap", *ends, self.ask("count", window))
+        if self.stat == "trend":
+            sums = ("n", "sum", "index", "index_square", "cross")
+            return self.draft("slope", *[self.ask(op, window, level="gaps") for op in sums])
         if self.stat != "sd":
-            raise FeatureError("`stat` must be 'mean' or 'sd'", got=self.stat)
+            raise FeatureError("`stat` must be 'mean', 'sd' or 'trend'", got=self.stat)
         return self.draft("sd_gap", *[self.ask(op, window, level="gaps") for op in ("n", "sum", "square")])
 
 

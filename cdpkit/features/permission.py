@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from sqlglot import exp
 
 from cdpkit import consent
+from cdpkit.errors import FeatureError
 from cdpkit.features.tree import Tree, col, select, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cdpkit.engine import Engine
 
 #: The purpose features are computed for.
@@ -50,3 +53,30 @@ def permit(engine: Engine, as_of: object, *, rows: str | None = None, also_at: o
 def usable(at: object = None) -> Tree:
     """Return the query of the records that may be profiled at a date, or with everything known."""
     return consent.nodes_sql(PURPOSE, at)
+
+
+def refuse_sensitive(engine: Engine, traits: Sequence[str]) -> None:
+    """Refuse attributes that no source declared, or that one declared sensitive.
+
+    Raises
+    ------
+    FeatureError
+        Naming them all.
+    """
+    if not traits:
+        return
+    declared: dict[str, set[str]] = {}
+    if "source_fields" in engine.tables():
+        found = engine.query("SELECT field, class FROM source_fields").to_pandas()
+        for field, held in zip(found["field"], found["class"], strict=True):
+            declared.setdefault(field, set()).add(held)
+    faults = [
+        f"{name} ({'sensitive' if name in declared else 'of no declared class'})"
+        for name in dict.fromkeys(traits)
+        if "sensitive" in declared.get(name, {"sensitive"})
+    ]
+    if faults:
+        raise FeatureError(
+            "a sensitive field must not be used in a feature", got=", ".join(faults),
+            do='Leave it out, or declare sensitive_for="the purpose people agreed to"',
+        )  # fmt: skip

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 #: Cost of reading a row and finding its person, in aggregates of that row (measured, flat optimum).
-ROW_COST = {"rows": 6.0, "values": 20.0, "sessions": 20.0, "gaps": 30.0}
+ROW_COST = {"rows": 6.0, "values": 20.0, "sessions": 20.0, "gaps": 30.0, "purchases": 60.0}
 
 #: Cost of one more scan whatever its length: its result is joined to the persons.
 SCAN_COST = 300.0
@@ -29,19 +29,22 @@ class Part:
     ----------
     table : str
     op : str
-        ``rows``: count, sum, micro (sum of a float in millionths), min, max, filled, last, first.
-        ``values`` and ``sessions``: aggregates over inner groups, see `compile`. ``gaps``: n, sum, square.
+        ``rows``: count, sum, micro (sum of a float in millionths), min, max, filled, last and first (a row),
+        latest and earliest (a text of a list), reached (place in a list), decay, says (rows of free text).
+        Other levels: aggregates over inner groups, see `scans` and `purchases`.
     column : str, optional
     where : str, optional
         Canonical filter (see `predicate`).
     window : int, optional
         Days before the date; None for all history.
     level : str
-        ``rows``, ``values``, ``sessions`` or ``gaps``.
+        ``rows``, ``values``, ``sessions``, ``gaps`` or ``purchases``.
     group : str, optional
         Column of the inner groups at level ``values``; minutes of silence at level ``sessions``.
     having : str, optional
-        Filter over session facts.
+        Filter over session facts; key of a JSON column for ``latest`` and ``earliest``.
+    values : tuple of str
+        What the operation needs: a list of values, the days of a decay, a signal.
     """
 
     table: str
@@ -52,6 +55,7 @@ class Part:
     level: str = "rows"
     group: str | None = None
     having: str | None = None
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,18 @@ def check(text: str, table: Table, guarded: frozenset[str] = frozenset()) -> str
     return _text(tree)
 
 
+def columns(text: str) -> set[str]:
+    """Return the columns a checked filter names, outcome times aside.
+
+    Examples
+    --------
+    >>> sorted(columns("channel = 'site' AND NOT known(clicked_at)"))
+    ['channel']
+    """
+    found = parse(text).find_all(exp.Column)
+    return {column.name for column in found if not isinstance(column.parent, exp.Anonymous)}
+
+
 def condition(
     text: str, column: Callable[[str], exp.Expression], known: Callable[[str], exp.Expression]
 ) -> exp.Expression:

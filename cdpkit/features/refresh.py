@@ -10,7 +10,8 @@ sorted by time, and nothing else is read. From them:
   nothing drifts, and records that join, leave or change persons need no repair.
 - Other aggregates are kept by person, and computed again from all rows for the persons with such a row, and
   for those whose records are not those of yesterday: merged, split, unmerged, consenting or not any more.
-- An aggregate that may change with the date alone is computed for everybody.
+- An aggregate that may change with the date alone, or is of a fact joined to others, is computed for
+  everybody.
 
 New files count as rows that were not there; files that went (rows written again) as rows that are not there
 any more. So late data, with whatever date, costs what it holds. Where the state cannot be continued (other
@@ -27,7 +28,6 @@ from sqlglot import exp, parse_one
 from cdpkit.features.build import FeatureSet
 from cdpkit.features.built import Built
 from cdpkit.features.compile import statement
-from cdpkit.features.history import INTERACTIONS, STRANDS
 from cdpkit.features.moves import SIDES, differences, moved, moved_nodes, moved_rows, side_of
 from cdpkit.features.permission import permit
 from cdpkit.features.plan import Part, plan
@@ -40,7 +40,7 @@ from cdpkit.features.population import (
     snapshot_persons,
 )
 from cdpkit.features.scans import MEMBERS, PERSONS, fact_relation, scan_query
-from cdpkit.features.state import Kept, Shelf, from_store, read_header, to_store, write_header
+from cdpkit.features.state import Kept, Shelf, bases, from_store, read_header, to_store, write_header
 from cdpkit.features.tree import (
     Tree,
     col,
@@ -131,13 +131,6 @@ def refresh(
     finally:
         if engine is None:
             given.close()
-
-
-def bases(name: str) -> list[str]:
-    """Return the tables of the lake that a fact is read from."""
-    if name != INTERACTIONS.name:
-        return [name]
-    return sorted({strand.table for strand in STRANDS})
 
 
 class _Refresh:

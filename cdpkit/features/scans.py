@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlglot import exp
 
 from cdpkit.features import predicate
-from cdpkit.features.declarations import DERIVED, SESSION_FACTS, fact
-from cdpkit.features.history import INTERACTIONS, view
+from cdpkit.features.declarations import SESSION_FACTS
+from cdpkit.features.facts import DERIVED, fact, fact_relation, trait
+from cdpkit.features.lexicon import pattern
 from cdpkit.features.plan import Part, Scan
 from cdpkit.features.tree import (
     Tree,
     all_of,
     col,
     count,
+    decayed,
     double,
     is_null,
     join,
@@ -24,6 +26,7 @@ from cdpkit.features.tree import (
     only,
     or_else,
     over,
+    saturated,
     select,
     struct,
     sub,
@@ -95,12 +98,11 @@ def _days(window: int) -> exp.Interval:
 
 def scan_query(scan: Scan, clock: Clock) -> exp.Select:
     """Return the query of one scan: `key` and one column a part."""
+    if scan.level == "purchases":
+        from cdpkit.features.purchases import purchases
+
+        return purchases(scan, clock)
     return _LEVELS[scan.level](scan, clock)
-
-
-def fact_relation(name: str, alias: str) -> Tree:
-    """Return a fact as a relation, the history view spelled out."""
-    return sub(view(), alias) if name == INTERACTIONS.name else table(name, alias)
 
 
 def holds(where: str | None, now: Callable[[], Tree], owner: str = "f") -> Tree | None:
@@ -137,7 +139,7 @@ def _in_window(part: Part, scan: Scan, clock: Clock, owner: str = "f", date: str
 
 def _row_aggregate(part: Part, scan: Scan, clock: Clock) -> Tree:
     """Return one aggregate over rows."""
-    value = col(part.column or "event_time", "f")
+    value: Tree = col(part.column or "event_time", "f")
     conditions = [
         None if part.where == scan.where else holds(part.where, clock.now),
         _in_window(part, scan, clock),
@@ -154,15 +156,74 @@ def _row_aggregate(part: Part, scan: Scan, clock: Clock) -> Tree:
     if part.op in ("min", "max"):
         kind = exp.Min if part.op == "min" else exp.Max
         return only(kind(this=value), conditions)
+    if part.op in ("latest", "earliest"):
+        value = trait(value, part.having) if part.having else value
+        kind = exp.Max if part.op == "latest" else exp.Min
+        return only(
+            kind(this=_packed(part, value, clock)), [*conditions, exp.Not(this=is_null(value.copy()))]
+        )
+    if part.op == "reached":
+        places = [
+            exp.If(this=exp.EQ(this=value.copy(), expression=text(name)), true=num(place + 1))
+            for place, name in enumerate(part.values)
+        ]
+        return only(exp.Max(this=exp.Case(ifs=places, default=num(0))), conditions)
+    if part.op == "decay":
+        return only(exp.Sum(this=_fading(part, clock)), conditions)
+    if part.op == "says":
+        found = exp.RegexpLike(this=exp.Lower(this=value), expression=text(pattern(part.values[0])))
+        return only(count(), [*conditions, found])
     keys = {f"k{i}": col(name, "f") for i, name in enumerate(fact(part.table).key)}
     ordered = struct(t=col("event_time", "f"), **keys, v=value.copy())
     kind = exp.Max if part.op == "last" else exp.Min
     return only(kind(this=ordered), [*conditions, exp.Not(this=is_null(value.copy()))])
 
 
+def _fading(part: Part, clock: Clock) -> Tree:
+    """Return what is left of a row, in whole parts: added up in any order, it is exact."""
+    age = exp.Sub(this=clock.micros(clock.now()), expression=clock.micros(col("event_time", "f")))
+    return decayed(exp.Paren(this=age), float(part.values[0]))
+
+
+def _packed(part: Part, value: Tree, clock: Clock) -> Tree:
+    """Return a row's time and the place of its value in the list, in one integer."""
+    size, listed = len(part.values), part.values[:-1]
+    # "other" is the last of the list: it must lose, whichever end is taken.
+    rank = {name: index + 1 if part.op == "latest" else index for index, name in enumerate(listed)}
+    places = [
+        exp.If(this=exp.EQ(this=value.copy(), expression=text(name)), true=num(place))
+        for name, place in rank.items()
+    ]
+    place = exp.Case(ifs=places, default=num(0 if part.op == "latest" else size - 1))
+    time = clock.micros(col("event_time", "f"))
+    return exp.Add(this=exp.Mul(this=time, expression=num(size)), expression=place)
+
+
+#: How the aggregates of a person's records become the person's.
+_MERGE: dict[str, type[exp.Expression]] = {
+    **dict.fromkeys(("count", "filled", "sum", "micro", "decay", "says"), exp.Sum),
+    **dict.fromkeys(("reached", "max", "last", "latest"), exp.Max),
+    **dict.fromkeys(("min", "first", "earliest"), exp.Min),
+}
+
+
+def _by_record(scan: Scan, clock: Clock, columns: Sequence[Tree]) -> exp.Select:
+    """Aggregate each record, then the records of each person: the join sees records instead of rows."""
+    record = col("node_id", "f")
+    where = all_of([clock.visible(scan.lookback), holds(scan.where, clock.now)])
+    inner = select([record, *columns], fact_relation(scan.table, "f"), [], where, [record.copy()])
+    merged = [named(_MERGE[part.op](this=col(name, "g")), name) for part, name in scan.columns.items()]
+    same = exp.EQ(this=col("node_id", "g"), expression=col("node_id", "m"))
+    key = col("key", "m")
+    return select([key, *merged], sub(inner, "g"), [join(table(MEMBERS, "m"), same)], None, [key.copy()])
+
+
 def _rows(scan: Scan, clock: Clock) -> exp.Select:
     """Aggregate the rows of each person."""
     columns = [named(_row_aggregate(part, scan, clock), scan.columns[part]) for part in scan.parts]
+    # A long scan reads many rows a record: measured, joining its records is cheaper than its rows.
+    if scan.lookback is None and not clock.per_row:
+        return _by_record(scan, clock, columns)
     return _source(scan, clock, [col("key", "m"), *columns], [col("key", "m")])
 
 
@@ -189,11 +250,17 @@ def _values(scan: Scan, clock: Clock) -> exp.Select:
                 only(count(), [_in_window(Part(scan.table, "", window=window), scan, clock)]), sizes[window]
             )
         )
+    fading = {part: f"d{index}" for index, part in enumerate(scan.parts) if part.op == "saturated"}
+    for part, name in fading.items():
+        within = _in_window(part, scan, clock)
+        inner.append(named(only(exp.Sum(this=_fading(part, clock)), [within]), name))
     grouped = _source(
         scan, clock, inner, [col("key", "m"), value.copy()], exp.Not(this=is_null(value.copy()))
     )
 
     def outer(part: Part) -> Tree:
+        if part in fading:
+            return exp.Sum(this=saturated(col(fading[part], "g")))
         size = col(sizes[part.window], "g")
         if part.op == "top":
             return exp.Max(this=size)
@@ -297,10 +364,15 @@ def _having(having: str, index: int, length: Tree) -> Tree:
 
 
 def _gaps(scan: Scan, clock: Clock) -> exp.Select:
-    """Return number, sum and sum of squares of the gaps between consecutive rows, all exact."""
-    date = [named(col("t", "m"), "t")] if clock.per_row else []
+    """Return number, sums, squares and products of the gaps between consecutive rows, all exact."""
+    carried = [named(col("t", "m"), "t")] if clock.per_row else []
     before = over(exp.Lag(this=col("event_time", "f")), col("key", "m"), col("event_time", "f"))
-    rows = _source(scan, clock, [col("key", "m"), *date, col("event_time", "f"), named(before, "before")], [])
+    if any(part.op in ("index", "index_square", "cross") for part in scan.parts):
+        # Rows of one instant may be numbered either way: the gaps come in the same order.
+        carried.append(named(over(exp.RowNumber(), col("key", "m"), col("event_time", "f")), "i"))
+    rows = _source(
+        scan, clock, [col("key", "m"), *carried, col("event_time", "f"), named(before, "before")], []
+    )
     gap = wide(
         exp.Sub(this=clock.micros(col("event_time", "g")), expression=clock.micros(col("before", "g")))
     )
@@ -311,8 +383,16 @@ def _gaps(scan: Scan, clock: Clock) -> exp.Select:
             conditions.append(exp.GTE(this=col("before", "g"), expression=clock.start(part.window, "g")))
         if part.op == "n":
             return only(count(), conditions)
-        value = gap.copy() if part.op == "sum" else exp.Mul(this=gap.copy(), expression=gap.copy())
-        return only(exp.Sum(this=value), conditions)
+        place = wide(col("i", "g"))
+        factors = {
+            "sum": [gap],
+            "square": [gap, gap],
+            "index": [place],
+            "index_square": [place, place],
+            "cross": [place, gap],
+        }
+        first, *second = (factor.copy() for factor in factors[part.op])
+        return only(exp.Sum(this=exp.Mul(this=first, expression=second[0]) if second else first), conditions)
 
     columns = [named(outer(part), scan.columns[part]) for part in scan.parts]
     return select([col("key", "g"), *columns], sub(rows, "g"), group=[col("key", "g")])

@@ -17,6 +17,7 @@ from sqlglot import exp
 
 from cdpkit.features.declarations import Output, fact
 from cdpkit.features.plan import Part
+from cdpkit.features.scans import fact_relation
 from cdpkit.features.tree import Tree, struct, wide
 from cdpkit.schema import Column, Table
 
@@ -51,7 +52,8 @@ class Shelf:
     still : tuple of Part
         Kept by person.
     moving : tuple of Part
-        Not kept: they may change with the date alone, so everybody's are computed again.
+        Not kept: they may change with the date alone, or are of facts joined to others, so everybody's are
+        computed again.
     """
 
     name: str
@@ -63,11 +65,11 @@ class Shelf:
     def of(cls, name: str, outputs: Sequence[Output]) -> Shelf:
         """Sort the aggregates of some outputs; each sum comes with the number of values in it."""
         asked = [p for o in outputs for p in (*o.parts, *([o.history] if o.history else []))]
-        added = [p for p in asked if p.level == "rows" and p.op in ADDED]
+        added = [p for p in asked if p.level == "rows" and p.op in ADDED and by_rows(p.table)]
         added += [
             Part(p.table, "filled", p.column, p.where, p.window) for p in added if p.op in ("sum", "micro")
         ]
-        still = [p for p in asked if p.op in STILL.get(p.level, ()) and p not in added]
+        still = [p for p in asked if p.op in STILL.get(p.level, ()) and p not in added and by_rows(p.table)]
         moving = [p for p in asked if p not in added and p not in still]
         return cls(name, *(tuple(dict.fromkeys(kind)) for kind in (added, still, moving)))
 
@@ -120,6 +122,23 @@ class Shelf:
             Column("log_rows", "int64", "rows of the log when it was last made", "lignes du journal refait"),
         )
         return Table(f"state_{self.name}", ("fact",), columns, "State of a set", "État d'un ensemble")
+
+
+def bases(name: str) -> list[str]:
+    """Return the tables of the lake that a fact is read from.
+
+    Examples
+    --------
+    >>> bases("orders"), "orders" in bases("interactions")
+    (['orders'], True)
+    """
+    return sorted({found.name for found in fact_relation(name, "f").find_all(exp.Table)})
+
+
+def by_rows(name: str) -> bool:
+    """Tell whether each row of a fact comes from one row of one table: then new files give its new rows."""
+    source = fact_relation(name, "f")
+    return source.find(exp.Join, exp.Window, exp.AggFunc, exp.Distinct) is None
 
 
 def _key(name: str, kind: str) -> Column:

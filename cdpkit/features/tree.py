@@ -10,6 +10,9 @@ Tree = exp.Expression
 
 DAY_US = 86_400_000_000
 
+#: Sums of fading rows are kept in whole parts, so that the order of rows changes nothing.
+FADED = 10**12
+
 
 def col(name: str, table: str | None = None) -> exp.Column:
     """Return a quoted column."""
@@ -31,6 +34,22 @@ def text(value: str) -> exp.Literal:
 def double(tree: Tree) -> exp.Cast:
     """Cast to double precision."""
     return exp.Cast(this=tree, to=exp.DataType(this=exp.DataType.Type.DOUBLE))
+
+
+def decayed(age: Tree, days: float) -> Tree:
+    """Return e^(-age / days) of an age in microseconds, in whole `FADED`ths."""
+    share = exp.Div(this=double(age), expression=num(-days * DAY_US))
+    scaled = exp.Mul(this=exp.Exp(this=share), expression=num(float(FADED)))
+    return exp.cast(exp.Round(this=scaled), exp.DataType.Type.BIGINT)
+
+
+def saturated(stock: Tree) -> Tree:
+    """Return 1 - e^(-stock) of a stock in `FADED`ths, in the same unit."""
+    share = exp.Div(this=double(stock), expression=num(-float(FADED)))
+    left = exp.Paren(this=exp.Sub(this=num(1.0), expression=exp.Exp(this=share)))
+    return exp.cast(
+        exp.Round(this=exp.Mul(this=left, expression=num(float(FADED)))), exp.DataType.Type.BIGINT
+    )
 
 
 def timestamp(tree: Tree) -> exp.Cast:

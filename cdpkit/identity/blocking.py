@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cdpkit import texts
+from cdpkit.normalise import Keys
 
 #: Records of one block; larger ones hold a usual value, not one person.
 MAX_BLOCK = 500
 #: Pairs scored per record over all rules, and the least and most of one run.
-PAIRS_PER_RECORD, MIN_PAIRS, MAX_PAIRS = 15, 1_000_000, 20_000_000
+PAIRS_PER_RECORD, MIN_PAIRS, MAX_PAIRS = 3, 300_000, 20_000_000
 
 #: Combinations of parts, narrow ones first. A part is a field, or a piece of one (see `_part`).
 RULES: tuple[tuple[str, ...], ...] = (
@@ -52,109 +58,145 @@ RULES: tuple[tuple[str, ...], ...] = (
 )
 
 
-def blocks(frame: pd.DataFrame, budget: int | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Assign each record to the blocks of each rule.
+@dataclass(frozen=True)
+class Candidates:
+    """Pairs worth comparing.
 
     Parameters
     ----------
-    frame : DataFrame
-        Fields of `cdpkit.identity.comparisons.values`.
+    left, right : ndarray of int
+        Row numbers, ``left < right``, each pair once and in order.
+    blocks : DataFrame
+        What each rule gives: ``rule, n_blocks, n_pairs, blocks_left_out, pairs_left_out``.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    blocks: pd.DataFrame
+
+
+def candidates(fields: Mapping[str, Keys], n: int, budget: int | None = None) -> Candidates:
+    """Pair the records that share a block of some rule.
+
+    Parameters
+    ----------
+    fields : mapping of str to Keys
+        Fields of `cdpkit.identity.comparisons.representatives`.
+    n : int
+        Number of records.
     budget : int, optional
         Most pairs over all rules, a pair of several rules counted each time.
-
-    Returns
-    -------
-    (DataFrame, DataFrame)
-        A column of block numbers for each rule (missing: in no block), and what each rule gives:
-        ``rule, n_blocks, n_pairs, blocks_left_out, pairs_left_out``.
     """
     if budget is None:
-        budget = int(min(max(PAIRS_PER_RECORD * len(frame), MIN_PAIRS), MAX_PAIRS))
+        budget = int(min(max(PAIRS_PER_RECORD * n, MIN_PAIRS), MAX_PAIRS))
     parts: dict[str, np.ndarray | None] = {}
-    columns: dict[str, np.ndarray] = {}
+    found: list[np.ndarray] = []
     report = []
     for rule in RULES:
         for name in rule:
             if name not in parts:
-                parts[name] = _part(frame, name)
-        codes = _combined([parts[name] for name in rule])
-        if codes is None:
+                parts[name] = _part(fields, name)
+        given = [part for part in (parts[name] for name in rule) if part is not None]
+        if len(given) < len(rule):
             continue
-        kept, row, spent = _within(codes, budget)
+        left, right, row = _within(_combined(given), budget)
         report.append({"rule": " + ".join(rule), **row})
-        budget -= spent
-        if spent:
-            columns[f"block_{len(columns)}"] = kept
-    out = pd.DataFrame(columns, index=frame.index)
+        budget -= row["n_pairs"]
+        found.append(left * n + right)
+    pair = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *found]))
+    pair = pair[np.diff(pair, prepend=-1) != 0]
     names = ["rule", "n_blocks", "n_pairs", "blocks_left_out", "pairs_left_out"]
-    return out, pd.DataFrame(report, columns=names)
+    return Candidates(pair // max(n, 1), pair % max(n, 1), pd.DataFrame(report, columns=names))
 
 
-def _combined(parts: list[np.ndarray | None]) -> np.ndarray | None:
-    """Return one code for each combination, -1 where a part is missing; None when a part is not there."""
-    given = [part for part in parts if part is not None]
-    if len(given) < len(parts):
-        return None
-    out = given[0]
-    for part in given[1:]:
+def _combined(parts: list[np.ndarray]) -> np.ndarray:
+    """Return one code for each combination, -1 where a part is missing."""
+    out = parts[0]
+    for part in parts[1:]:
         mixed = np.where((out < 0) | (part < 0), -1, out * (int(part.max(initial=0)) + 1) + part)
         out = pd.factorize(mixed)[0].astype(np.int64)
         out[mixed < 0] = -1
     return out
 
 
-def _within(codes: np.ndarray, budget: int) -> tuple[np.ndarray, dict[str, int], int]:
-    """Keep the small blocks, as many as the budget allows."""
+def _within(codes: np.ndarray, budget: int) -> tuple[np.ndarray, np.ndarray, dict[str, int]]:
+    """Return the pairs of the small blocks, as many as the budget allows."""
     size = np.bincount(codes[codes >= 0]) if (codes >= 0).any() else np.zeros(1, dtype=np.int64)
     pairs = size * (size - 1) // 2
-    order = np.lexsort((np.arange(len(size)), size))
-    total = np.cumsum(pairs[order])
-    fits = np.zeros(len(size), dtype=bool)
-    fits[order] = (total <= budget) & (size[order] <= MAX_BLOCK)
-    fits &= size > 1
-    out = np.where((codes >= 0) & fits[codes], codes, -1).astype(float)
-    out[out < 0] = np.nan
-    left = ~fits & (size > 1)
+    # Blocks of one size are all taken or none, lest the choice hang on how they are numbered.
+    total = np.cumsum(np.bincount(size, weights=pairs)).astype(np.int64)
+    fits = (total[size] <= budget) & (size <= MAX_BLOCK) & (size > 1)
+    left_out = ~fits & (size > 1)
     row = {
         "n_blocks": int(fits.sum()),
         "n_pairs": int(pairs[fits].sum()),
-        "blocks_left_out": int(left.sum()),
-        "pairs_left_out": int(pairs[left].sum()),
+        "blocks_left_out": int(left_out.sum()),
+        "pairs_left_out": int(pairs[left_out].sum()),
     }
-    return out, row, row["n_pairs"]
+    at = np.flatnonzero((codes >= 0) & fits[codes])
+    at = at[np.argsort(codes[at], kind="stable")]
+    block = codes[at]
+    new = np.ones(len(at), dtype=bool)
+    new[1:] = block[1:] != block[:-1]
+    start = np.flatnonzero(new)
+    end = np.repeat(np.append(start[1:], len(at))[: len(start)], np.diff(np.append(start, len(at))))
+    after = end - np.arange(len(at)) - 1
+    first = np.repeat(np.arange(len(at)), after)
+    second = first + 1 + np.arange(len(first)) - np.repeat(np.cumsum(after) - after, after)
+    return at[first], at[second], row
 
 
-def _part(frame: pd.DataFrame, name: str) -> np.ndarray | None:
+def _part(fields: Mapping[str, Keys], name: str) -> np.ndarray | None:
     """Return the code of a piece of each record, -1 when missing; None when its field is not there."""
     if name == "name pair":
-        if not {"first_name", "last_name"} <= set(frame):
+        if not {"first_name", "last_name"} <= set(fields):
             return None
-        both = frame[["first_name", "last_name"]]
-        has = both.notna().all(axis=1).to_numpy()
-        first, last = (np.asarray(both[c].where(has, "").astype(object)) for c in both)
-        pair = np.where(first < last, first + "|" + last, last + "|" + first).astype(object)
-        pair[~has] = None
-        return _codes(pair)
+        first, last = _one_alphabet(fields["first_name"], fields["last_name"])
+        low, high = np.minimum(first, last), np.maximum(first, last)
+        return _combined([np.where(low < 0, -1, low), high])
     source, cut = _PIECES.get(name, (name, None))
-    if source not in frame:
+    if source not in fields:
         return None
-    codes, distinct = pd.factorize(frame[source])
+    key = fields[source]
     if cut is None:
-        return codes.astype(np.int64)
-    table = np.append(_codes(np.array([cut(str(value)) for value in distinct], dtype=object)), -1)
-    return table[codes]
+        return key.codes
+    return np.append(texts.encoded(cut(texts.arrow(key.categories)))[0], -1)[key.codes]
 
 
-def _codes(texts: np.ndarray) -> np.ndarray:
-    return pd.factorize(pd.Series(texts, dtype=object))[0]
+def _one_alphabet(a: Keys, b: Keys) -> tuple[np.ndarray, np.ndarray]:
+    """Return two columns in common codes."""
+    codes, _ = texts.encoded(pa.concat_arrays([texts.arrow(a.categories), texts.arrow(b.categories)]))
+    of_a, of_b = np.append(codes[: len(a.categories)], -1), np.append(codes[len(a.categories) :], -1)
+    return of_a[a.codes], of_b[b.codes]
 
 
-def _head(n: int) -> Callable[[str], str | None]:
-    return lambda text: text[:n] if len(text) > n else None
+_Cut = Callable[[pa.Array], pa.Array]
 
 
-def _tail(n: int) -> Callable[[str], str | None]:
-    return lambda text: text[-n:] if len(text) > n else None
+def _head(n: int) -> _Cut:
+    return lambda values: _long(values, n, pc.utf8_slice_codeunits(values, 0, n))
+
+
+def _tail(n: int) -> _Cut:
+    return lambda values: _long(values, n, pc.utf8_slice_codeunits(values, -n))
+
+
+def _slice(start: int, stop: int | None = None) -> _Cut:
+    return lambda values: pc.utf8_slice_codeunits(values, start, stop)
+
+
+def _long(values: pa.Array, n: int, cut: pa.Array) -> pa.Array:
+    """Return the cut of values longer than it."""
+    return pc.if_else(pc.greater(pc.utf8_length(values), n), cut, pa.scalar(None, values.type))
+
+
+def _local(values: pa.Array) -> pa.Array:
+    local = pc.replace_substring_regex(values, "(?s)@.*$", "")
+    return pc.if_else(pc.equal(local, ""), pa.scalar(None, values.type), local)
+
+
+def _sound(values: pa.Array) -> pa.Array:
+    return pa.array([skeleton(value) for value in values.to_pylist()], pa.large_string())
 
 
 def skeleton(name: str) -> str:
@@ -173,17 +215,17 @@ def skeleton(name: str) -> str:
 
 
 #: Pieces of fields: the field, and what is kept of a value.
-_PIECES: dict[str, tuple[str, Callable[[str], str | None]]] = {
-    "email local": ("email", lambda text: text.partition("@")[0] or None),
+_PIECES: dict[str, tuple[str, _Cut]] = {
+    "email local": ("email", _local),
     "email head": ("email", _head(5)),
     "phone tail": ("phone", _tail(6)),
     "national head": ("national_id", _head(4)),
     "national tail": ("national_id", _tail(4)),
-    "last sound": ("last_name", skeleton),
-    "first letter": ("first_name", lambda text: text[:1]),
-    "last letter": ("last_name", lambda text: text[:1]),
-    "birth year": ("birth_date", lambda text: text[:4]),
-    "birth month": ("birth_date", lambda text: text[:7]),
-    "birth day": ("birth_date", lambda text: text[5:]),
-    "name letters": ("last_name", lambda text: text[:3]),
+    "last sound": ("last_name", _sound),
+    "first letter": ("first_name", _slice(0, 1)),
+    "last letter": ("last_name", _slice(0, 1)),
+    "birth year": ("birth_date", _slice(0, 4)),
+    "birth month": ("birth_date", _slice(0, 7)),
+    "birth day": ("birth_date", _slice(5)),
+    "name letters": ("last_name", _slice(0, 3)),
 }

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from cdpkit.identity.evidence import microseconds
+from cdpkit import texts
+from cdpkit.identity.evidence import find, microseconds
 from cdpkit.identity.history import OPEN
 
 #: A declared record says more about who a person is than an anonymous one, when an id is contested.
@@ -39,46 +42,77 @@ class Held:
 
     Parameters
     ----------
-    rows : DataFrame
-        ``person_id, node, start, current``; node is -1 for a record that is gone.
+    persons : Array of str
+        Ids that were given, in alphabetical order; a person is its position.
+    person, node, start : ndarray of int
+        Who held which node since when, in the order of node and time; node is -1 for a record that is gone.
+    current : ndarray of bool
+        Whether that was so at the end of the previous run.
     aliases : dict of str to str
         Retired id to the person that took over.
     """
 
-    rows: pd.DataFrame
+    persons: pa.Array
+    person: np.ndarray
+    node: np.ndarray
+    start: np.ndarray
+    current: np.ndarray
     aliases: dict[str, str]
 
     @classmethod
     def of(cls, previous: Previous | None, nodes: pd.DataFrame) -> Held:
         """Find the present nodes of a previous state."""
         if previous is None or previous.membership.empty:
-            empty = {"person_id": pd.Series(dtype="str"), "node": pd.Series(dtype="int64")}
-            return cls(
-                pd.DataFrame(empty | {"start": pd.Series(dtype="int64"), "current": pd.Series(dtype=bool)}),
-                {},
-            )
+            none = np.zeros(0, dtype=np.int64)
+            return cls(pa.array([], pa.large_string()), none, none, none, none.astype(bool), {})
         old = previous.membership
-        keys = pd.MultiIndex.from_arrays([old["source"].astype("str"), old["record_id"].astype("str")])
-        node = pd.MultiIndex.from_frame(nodes[["source", "record_id"]]).get_indexer(keys)
-        rows = pd.DataFrame(
-            {
-                "person_id": old["person_id"].astype("str").to_numpy(),
-                "node": node,
-                "start": microseconds(old["known_from"]),
-                "current": old["known_to"].isna().to_numpy(),
-            }
-        )
-        rows = rows.sort_values(["node", "start", "person_id"], ignore_index=True)
+        person, persons = texts.ranked(texts.arrow(old["person_id"].astype("str")))
+        node = find(nodes, old["source"], old["record_id"])
+        start, current = microseconds(old["known_from"]), old["known_to"].isna().to_numpy()
+        order = np.lexsort((person, start, node))
         retired = previous.aliases
         aliases = {} if retired is None else dict(zip(retired["old_id"], retired["person_id"], strict=True))
-        return cls(rows, aliases)
+        return cls(persons, person[order], node[order], start[order], current[order], aliases)
 
-    def born(self) -> pd.DataFrame:
-        """Return the first ``node, person_id`` of each present node."""
-        return self.rows[self.rows["node"] >= 0].drop_duplicates("node")[["node", "person_id"]]
+    def born(self, n: int) -> np.ndarray:
+        """Return the first person of each of `n` nodes, -1 for a new one."""
+        out = np.full(n, -1, dtype=np.int64)
+        here = self.node >= 0
+        out[self.node[here][::-1]] = self.person[here][::-1]
+        return out
 
 
-def claim(labels: np.ndarray, strength: np.ndarray, held: Held) -> pd.Series:
+@dataclass(frozen=True)
+class Ids:
+    """The id of each lineage.
+
+    Parameters
+    ----------
+    texts : Array of str
+        Ids: those given before, in alphabetical order, then new ones. A person is its position.
+    by_founder : ndarray of int
+        Person of each node that founded a lineage, -1 of the others.
+    """
+
+    texts: pa.Array
+    by_founder: np.ndarray
+
+    def of(self, founder: np.ndarray) -> np.ndarray:
+        """Return the person of each founder."""
+        return self.by_founder[founder]
+
+    def places(self) -> np.ndarray:
+        """Return the place of each person in the alphabetical order of ids; a last one for nobody."""
+        out = np.full(len(self.texts) + 1, -1, dtype=np.int64)
+        out[self.in_order(np.arange(len(self.texts)))] = np.arange(len(self.texts))
+        return out
+
+    def in_order(self, persons: np.ndarray) -> np.ndarray:
+        """Return persons in the alphabetical order of their ids."""
+        return persons[pc.sort_indices(self.texts.take(pa.array(persons))).to_numpy()]
+
+
+def claim(labels: np.ndarray, strength: np.ndarray, held: Held) -> np.ndarray:
     """Give each cluster the id it has most right to.
 
     Greedy and one to one: of all (previous person, cluster) pairs, the largest weighted overlap first,
@@ -96,45 +130,44 @@ def claim(labels: np.ndarray, strength: np.ndarray, held: Held) -> pd.Series:
 
     Returns
     -------
-    Series of str
-        Claimed ids by cluster; clusters without a claim are absent.
+    ndarray of int
+        Claimed person by cluster, -1 without a claim.
     """
-    rows = held.rows[held.rows["current"] & (held.rows["node"] >= 0)]
-    since = held.rows.groupby("person_id")["start"].min()
-    node = rows["node"].to_numpy()
-    frame = pd.DataFrame(
-        {"person_id": rows["person_id"], "label": labels[node], "w": _WEIGHT[strength[node]]}
-    )
-    overlap = pd.DataFrame(frame.groupby(["person_id", "label"], as_index=False)["w"].sum())
-    overlap["since"] = overlap["person_id"].map(since)
-    overlap = overlap.sort_values(["w", "since", "person_id", "label"], ascending=[False, True, True, True])
-    contested = overlap["person_id"].duplicated(keep=False) | overlap["label"].duplicated(keep=False)
-    free = overlap[~contested]
-    names, taken = dict(zip(free["label"], free["person_id"], strict=True)), set()
-    for person, label in overlap.loc[contested, ["person_id", "label"]].itertuples(index=False):
-        if label not in names and person not in taken:
-            names[label] = person
-            taken.add(person)
-    return pd.Series(names, dtype="str")
+    out = np.full(int(labels.max(initial=-1)) + 1, -1, dtype=np.int64)
+    here = held.current & (held.node >= 0)
+    if not here.any():
+        return out
+    node, top = held.node[here], len(out)
+    since = np.full(len(held.persons), OPEN)
+    np.minimum.at(since, held.person, held.start)
+    pair, pairs = pd.factorize(held.person[here] * top + labels[node])
+    weight = np.bincount(pair, weights=_WEIGHT[strength[node]]).astype(np.int64)
+    person, label = pairs // top, pairs % top
+    contested = (np.bincount(person)[person] > 1) | (np.bincount(label)[label] > 1)
+    out[label[~contested]] = person[~contested]
+    person, label, weight = person[contested], label[contested], weight[contested]
+    order = np.lexsort((label, person, since[person], -weight))
+    taken: set[int] = set()
+    for who, where in zip(person[order].tolist(), label[order].tolist(), strict=True):
+        if out[where] < 0 and who not in taken:
+            out[where] = who
+            taken.add(who)
+    return out
 
 
 def rank(
-    labels: np.ndarray, strength: np.ndarray, known_from: np.ndarray, claimed: pd.Series, held: Held
+    labels: np.ndarray, strength: np.ndarray, known_from: np.ndarray, claimed: np.ndarray, held: Held
 ) -> np.ndarray:
     """Rank the nodes as founders: born under the id their cluster claims, then best known, then oldest."""
-    born = held.born()
-    heir = np.zeros(len(labels), dtype=bool)
-    node = born["node"].to_numpy()
-    heir[node] = claimed.reindex(labels[node]).to_numpy() == born["person_id"].to_numpy()
-    order = np.lexsort((np.arange(len(labels)), known_from, -strength, ~heir))
+    born = held.born(len(labels))
+    heir = (born >= 0) & (claimed[labels] == born)
+    order = np.lexsort((known_from, -strength, ~heir))
     out = np.empty(len(labels), dtype=np.int64)
     out[order] = np.arange(len(labels))
     return out
 
 
-def name(
-    timeline: pd.DataFrame, labels: np.ndarray, claimed: pd.Series, held: Held, run_id: str
-) -> pd.Series:
+def name(timeline: pd.DataFrame, labels: np.ndarray, claimed: np.ndarray, held: Held, run_id: str) -> Ids:
     """Give each lineage an id: claimed, the one its founder was born under, or new.
 
     Parameters
@@ -143,49 +176,50 @@ def name(
         ``node, founder, start, end``.
     labels : ndarray of int
         Final cluster of each node.
-    claimed : Series of str
-        Ids by cluster.
+    claimed : ndarray of int
+        Persons by cluster.
     held : Held
         The previous state.
     run_id : str
         Prefix of new ids: ``p<run_id>-<counter>``.
-
-    Returns
-    -------
-    Series of str
-        Ids by founder.
     """
-    founders = np.sort(timeline["founder"].unique())
-    last = timeline.loc[timeline["end"] == OPEN, "founder"].unique()
-    names = pd.Series(None, index=founders, dtype=object)
-    final = claimed.reindex(labels[last])
-    names.loc[last] = final.to_numpy(dtype=object)
-    born = held.born().set_index("node")["person_id"].reindex(founders)
-    free = names.isna().to_numpy() & born.notna().to_numpy() & ~born.isin(set(claimed)).to_numpy()
-    wanted = born[free].drop_duplicates()
-    names.loc[wanted.index] = wanted.to_numpy(dtype=object)
-    missing = names.index[names.isna()]
-    first = _counter({*held.rows["person_id"], *held.aliases, *held.aliases.values()}, run_id) + 1
-    names.loc[missing] = [f"p{run_id}-{first + i}" for i in range(len(missing))]
-    return names.astype("str")
+    founder = timeline["founder"].to_numpy()
+    founds = np.zeros(len(labels), dtype=bool)
+    founds[founder] = True
+    last = founder[timeline["end"].to_numpy() == OPEN]
+    by_founder = np.full(len(labels), -1, dtype=np.int64)
+    by_founder[last] = claimed[labels[last]]
+    born = held.born(len(labels))
+    taken = np.zeros(len(held.persons) + 1, dtype=bool)
+    taken[claimed[claimed >= 0]] = True
+    free = np.flatnonzero(founds & (by_founder < 0) & (born >= 0) & ~taken[born])
+    wanted = free[np.unique(born[free], return_index=True)[1]]
+    by_founder[wanted] = born[wanted]
+    missing = np.flatnonzero(founds & (by_founder < 0))
+    first = _counter(held, run_id) + 1
+    new = texts.numbered(f"p{run_id}-", first + np.arange(len(missing)))
+    by_founder[missing] = len(held.persons) + np.arange(len(missing))
+    return Ids(pa.concat_arrays([held.persons, new.cast(pa.large_string())]), by_founder)
 
 
-def _counter(known: set[str], run_id: str) -> int:
+def _counter(held: Held, run_id: str) -> int:
     """Return the highest counter a run has given, 0 when none."""
     prefix = f"p{run_id}-"
-    given = (person.removeprefix(prefix) for person in known if person.startswith(prefix))
-    return max((int(tail) for tail in given if tail.isdigit()), default=0)
+    known = pa.concat_arrays(
+        [held.persons, pa.array({*held.aliases, *held.aliases.values()}, pa.large_string())]
+    )
+    tails = pc.utf8_slice_codeunits(known.filter(pc.starts_with(known, prefix)), len(prefix))
+    counters = tails.filter(pc.match_substring_regex(tails, "^[0-9]{1,18}$")).cast(pa.int64())
+    return pc.max(counters).as_py() or 0
 
 
-def settle(
-    timeline: pd.DataFrame, labels: np.ndarray, names: pd.Series, held: Held, run_id: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def settle(timeline: pd.DataFrame, names: Ids, held: Held, run_id: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Record what changed in who is who, and where each retired id leads.
 
     Parameters
     ----------
-    timeline, labels, names, held, run_id
-        As above; `names` are the ids by founder.
+    timeline, names, held, run_id
+        As above.
 
     Returns
     -------
@@ -194,62 +228,92 @@ def settle(
         at most ``merged`` or ``retired`` once, so present persons = created - merged - retired over all
         runs; a ``split`` names the person that took a part), and aliases ``old_id, person_id, run_id``.
     """
-    now = timeline[timeline["end"] == OPEN]
-    of_node = pd.Series(names.reindex(now["founder"]).to_numpy(), index=now["node"].to_numpy(), dtype="str")
-    persons = of_node.value_counts()
-    before = held.rows
-    was = before[before["current"]]
-    retired_before = set(before["person_id"]) - set(was["person_id"])
-    size = timeline.groupby("founder")["node"].nunique().reindex(names.index)
-    lineages = pd.DataFrame({"person": names, "into": of_node.reindex(names.index), "n": size})
-    fresh = ~lineages["person"].isin(before["person_id"])
-    past = ~lineages["person"].isin(persons.index)
-    events: list[tuple[str, str, str | None, int]] = [
-        ("created", person, None, n) for person, _, n in lineages[fresh].itertuples(index=False)
-    ]
-    events += [("merged", *row) for row in lineages[fresh & past].itertuples(index=False, name=None)]
-    aliases = held.aliases | dict(zip(lineages["person"][past], lineages["into"][past], strict=True))
-    events += _moves(was, of_node, set(persons.index), aliases)
-    events += [("restored", p, None, int(persons[p])) for p in sorted(retired_before & set(persons.index))]
-    events.sort(key=_by_kind)
-    frame = pd.DataFrame(events, columns=["event", "person_id", "into_person_id", "n_nodes"])
-    frame.insert(0, "run_id", run_id)
-    text = ["run_id", "event", "person_id", "into_person_id"]
-    return frame.astype(dict.fromkeys(text, "str") | {"n_nodes": "int64"}), _final(
-        aliases, set(persons.index), run_id
+    node, founder, end = (timeline[name].to_numpy() for name in ("node", "founder", "end"))
+    now = end == OPEN
+    of_node = np.full(len(names.by_founder), -1, dtype=np.int64)
+    of_node[node[now]] = names.of(founder[now])
+    n = len(names.texts)
+    persons = np.bincount(of_node, minlength=n)
+    before, retired_before = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
+    before[held.person] = retired_before[held.person] = True
+    retired_before[held.person[held.current]] = False
+    both = np.sort(founder * len(of_node) + node)
+    both = both[np.diff(both, prepend=-1) != 0]
+    size = np.bincount(both // max(len(of_node), 1), minlength=len(of_node))
+    lineage = np.flatnonzero(size)
+    person, into = names.of(lineage), of_node[lineage]
+    fresh, past = ~before[person], persons[person] == 0
+    parts = [_events("created", person[fresh], -1, size[lineage[fresh]])]
+    over = fresh & past
+    parts.append(_events("merged", person[over], into[over], size[lineage[over]]))
+    told = names.texts.take(pa.array(np.r_[person[past], into[past]])).to_pylist()
+    aliases = held.aliases | dict(zip(told[: int(past.sum())], told[int(past.sum()) :], strict=True))
+    parts += _moves(held, of_node, persons, names, aliases)
+    back = np.flatnonzero(retired_before & (persons > 0))
+    parts.append(_events("restored", back, -1, persons[back]))
+    return _event_table(pd.concat(parts, ignore_index=True), names, run_id), _final(
+        aliases, persons, names, run_id
     )
 
 
-def _by_kind(event: tuple[str, str, str | None, int]) -> tuple:
-    """Order events by kind, then by person."""
-    kinds = ("created", "restored", "merged", "split", "retired")
-    return kinds.index(event[0]), event[1], event[2] or ""
+_KINDS = ("created", "restored", "merged", "split", "retired")
 
 
-def _moves(was: pd.DataFrame, of_node: pd.Series, present: set[str], aliases: dict[str, str]) -> list[tuple]:
+def _events(kind: str, person: np.ndarray, into: np.ndarray | int, n: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({"kind": _KINDS.index(kind), "person": person, "into": into, "n": n}, dtype=np.int64)
+
+
+def _event_table(events: pd.DataFrame, names: Ids, run_id: str) -> pd.DataFrame:
+    """Return the events by kind, then by person."""
+    place = names.places()
+    kind, person, into = (events[name].to_numpy() for name in ("kind", "person", "into"))
+    order = np.lexsort((place[into], place[person], kind))
+    return pd.DataFrame(
+        {
+            "run_id": texts.chosen([run_id], np.zeros(len(order), dtype=np.int64)),
+            "event": texts.chosen(_KINDS, kind[order]),
+            "person_id": texts.chosen(names.texts, person[order]),
+            "into_person_id": texts.chosen(names.texts, into[order]),
+            "n_nodes": events["n"].to_numpy(np.int64)[order],
+        }
+    )
+
+
+def _moves(
+    held: Held, of_node: np.ndarray, persons: np.ndarray, names: Ids, aliases: dict[str, str]
+) -> list[pd.DataFrame]:
     """Return the merges, splits and retirements of the persons that were current; fill in the aliases."""
-    here = was[was["node"] >= 0]
-    moved = pd.DataFrame({"old": here["person_id"].to_numpy(), "new": of_node[here["node"]].to_numpy()})
-    parts = moved.groupby(["old", "new"], as_index=False).size()
-    parts = parts[(parts["old"] != parts["new"]) | parts["old"].duplicated(keep=False)]
-    parts = parts.sort_values(["old", "size", "new"], ascending=[True, False, True])
-    events: list[tuple[str, str, str | None, int]] = []
-    merged: set[str] = set()
-    for old, new, n in parts[parts["old"] != parts["new"]].itertuples(index=False):
-        if old in present or old in merged:
-            events.append(("split", old, new, int(n)))
-        else:
-            aliases[old] = new
-            merged.add(old)
-            events.append(("merged", old, new, int(n)))
-    gone = was.groupby("person_id").agg(n=("node", "size"), last=("node", "max"))
-    gone = gone[(gone["last"] < 0) & ~gone.index.isin(list(present))]
-    return events + [("retired", old, None, int(n)) for old, n in gone["n"].items()]
+    here = held.current & (held.node >= 0)
+    old, new = held.person[here], of_node[held.node[here]]
+    moved = np.flatnonzero(old != new)
+    parts = (
+        pd.DataFrame({"old": old[moved], "new": new[moved]})
+        .groupby(["old", "new"])
+        .size()
+        .reset_index(name="n")
+    )
+    order = np.lexsort((names.places()[parts["new"]], -parts["n"], parts["old"]))
+    parts = parts.iloc[order]
+    # The first part of a person that is no more takes its name; the others only took some of its records.
+    heir = ~parts["old"].duplicated().to_numpy() & (persons[parts["old"].to_numpy()] == 0)
+    over, split = parts[heir], parts[~heir]
+    who = names.texts.take(pa.array(np.r_[over["old"], over["new"]].astype(np.int64))).to_pylist()
+    aliases |= dict(zip(who[: len(over)], who[len(over) :], strict=True))
+    was, last = np.zeros(len(persons), dtype=np.int64), np.full(len(persons), -1, dtype=np.int64)
+    np.add.at(was, held.person[held.current], 1)
+    np.maximum.at(last, held.person[held.current], held.node[held.current])
+    gone = np.flatnonzero((was > 0) & (last < 0) & (persons == 0))
+    return [
+        _events("merged", over["old"].to_numpy(), over["new"].to_numpy(), over["n"].to_numpy()),
+        _events("split", split["old"].to_numpy(), split["new"].to_numpy(), split["n"].to_numpy()),
+        _events("retired", gone, -1, was[gone]),
+    ]
 
 
-def _final(aliases: dict[str, str], present: set[str], run_id: str) -> pd.DataFrame:
+def _final(aliases: dict[str, str], persons: np.ndarray, names: Ids, run_id: str) -> pd.DataFrame:
     """Return the aliases that lead to a present person, each in one step."""
     out = []
+    present = set(names.texts.filter(pa.array(persons > 0)).to_pylist()) if aliases else set()
     for old in sorted(aliases):
         person, seen = aliases[old], {old}
         while person not in present and person in aliases and person not in seen:

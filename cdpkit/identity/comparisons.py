@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
+from cdpkit import texts
 from cdpkit.identity.evidence import Evidence
-from cdpkit.normalise import email_alias_key
+from cdpkit.normalise import Keys, email_aliases
 
 #: Attributes that two records are compared on, in the order of the model.
 FIELDS = (
@@ -42,16 +42,16 @@ class Representatives:
 
     Parameters
     ----------
-    frame : DataFrame
-        One row a group and a column for each of `FIELDS` that the records carry; blocked and invalid
-        values are missing.
+    fields : dict of str to Keys
+        One key a group, for each of `FIELDS` that the records carry; blocked and invalid values are
+        missing.
     node : ndarray of int
         The node of each group that carries most of these values, the first of equals; -1 without any.
     known_at : ndarray of int
         When the last of these values became known, in microseconds.
     """
 
-    frame: pd.DataFrame
+    fields: dict[str, Keys]
     node: np.ndarray
     known_at: np.ndarray
 
@@ -72,55 +72,83 @@ def representatives(
     shared : mapping of str to ndarray of bool
         By identifier type and code: values carried by too many to say who somebody is.
     """
-    out: dict[str, np.ndarray] = {}
+    out: dict[str, Keys] = {}
     since = np.full(n, np.iinfo(np.int64).min, dtype=np.int64)
     carried = np.zeros(len(of_node), dtype=np.int64)
     for name in FIELDS:
         if name not in evidence.keys:
             continue
         seen = evidence.seen(name)
-        kept = evidence.good(name)[seen["code"].to_numpy()] & (of_node[seen["node"].to_numpy()] >= 0)
+        node, code = seen["node"].to_numpy(), seen["code"].to_numpy()
+        kept = evidence.good(name)[code] & (of_node[node] >= 0)
         if name in shared:
-            kept &= ~shared[name][seen["code"].to_numpy()]
-        node, code = seen["node"].to_numpy()[kept], seen["code"].to_numpy()[kept]
-        chosen, known = _best(of_node[node], code, seen[kept], n)
+            kept &= ~shared[name][code]
+        node, code = node[kept], code[kept]
+        first, last = seen["known_at"].to_numpy()[kept], seen["last_at"].to_numpy()[kept]
+        chosen, known = _best(of_node[node], code, first, last, n)
         np.maximum(since, known, out=since)
         carried[node[code == chosen[of_node[node]]]] += 1
-        text = evidence.keys[name].categories.to_numpy(dtype=object)
+        categories = evidence.keys[name].categories
         if name == "email":
-            text = np.array([email_alias_key(value) for value in text], dtype=object)
-        out[name] = np.append(text, np.array([None], dtype=object))[chosen]
+            table, boxes = texts.ranked(email_aliases(texts.arrow(categories)))
+            chosen, categories = np.append(table, -1)[chosen], texts.index(boxes)
+        out[name] = Keys(chosen, categories)
     inside = np.flatnonzero(of_node >= 0)
     order = inside[np.lexsort((-inside, carried[inside]))]
     node = np.full(n, -1, dtype=np.int64)
     node[of_node[order]] = order
-    first = evidence.nodes["known_from"].to_numpy(dtype=np.int64)[node]
-    return Representatives(pd.DataFrame(out, index=range(n), dtype=object), node, np.maximum(since, first))
+    born = evidence.nodes["known_from"].to_numpy(dtype=np.int64)[node]
+    return Representatives(out, node, np.maximum(since, born))
 
 
-def _best(group: np.ndarray, code: np.ndarray, seen: pd.DataFrame, n: int) -> tuple[np.ndarray, np.ndarray]:
+def _best(
+    group: np.ndarray, code: np.ndarray, first: np.ndarray, last: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the best code of each group, -1 without any, and when the group first had it."""
-    order = np.lexsort((code, group))
+    chosen, known = np.full(n, -1, dtype=np.int64), np.full(n, np.iinfo(np.int64).min, dtype=np.int64)
+    size = np.bincount(group, minlength=n)
+    alone = size[group] == 1
+    chosen[group[alone]], known[group[alone]] = code[alone], first[alone]
+    group, code, first, last = group[~alone], code[~alone], first[~alone], last[~alone]
+    order = np.argsort(group * (int(code.max(initial=0)) + 1) + code)
     group, code = group[order], code[order]
     new = np.ones(len(code), dtype=bool)
     new[1:] = (code[1:] != code[:-1]) | (group[1:] != group[:-1])
     start = np.flatnonzero(new)
-    chosen, known = np.full(n, -1, dtype=np.int64), np.full(n, np.iinfo(np.int64).min, dtype=np.int64)
     if len(start):
         count = np.diff(np.append(start, len(code)))
-        last = np.maximum.reduceat(seen["last_at"].to_numpy()[order], start)
-        first = np.minimum.reduceat(seen["known_at"].to_numpy()[order], start)
-        # Written worst first, so that the last write of a group is its best value.
-        best = np.lexsort((-code[start], last, count))
-        chosen[group[start][best]] = code[start][best]
-        known[group[start][best]] = first[best]
+        latest = np.maximum.reduceat(last[order], start)
+        earliest = np.minimum.reduceat(first[order], start)
+        group, code = group[start], code[start]
+        # Written worst first, so that the last write of a group is its best value; most have only one.
+        several = np.bincount(group, minlength=n)[group] > 1
+        rest = np.flatnonzero(several)
+        best = np.append(np.flatnonzero(~several), rest[np.lexsort((-code[rest], latest[rest], count[rest]))])
+        chosen[group[best]], known[group[best]] = code[best], earliest[best]
     return chosen, known
 
 
-def usable(frame: pd.DataFrame) -> list[str]:
-    """Return the fields that enough records carry, with more than one value."""
-    enough = max(2, MIN_FILLED * len(frame))
-    return [str(name) for name in frame if frame[name].count() >= enough and frame[name].nunique() > 1]
+def usable(fields: Mapping[str, Keys], n: int) -> list[str]:
+    """Return the fields that enough of `n` records carry, with more than one value."""
+    enough = max(2, MIN_FILLED * n)
+    out = []
+    for name, key in fields.items():
+        given = key.codes[key.codes >= 0]
+        if len(given) >= enough and (given != given[0]).any():
+            out.append(name)
+    return out
+
+
+def frequencies(fields: Mapping[str, Keys]) -> dict[str, dict[str, float]]:
+    """Return the share of each value of `FREQUENCIES` among the records that have one."""
+    out = {}
+    for name in FREQUENCIES:
+        if name in fields:
+            key = fields[name]
+            count = np.bincount(key.codes[key.codes >= 0], minlength=len(key.categories))
+            share = (count / max(count.sum(), 1)).tolist()
+            out[name] = {value: one for value, one in zip(key.categories, share, strict=True) if one > 0}
+    return out
 
 
 def _level(condition: str, label: str, frequency: str | None = None) -> dict:
@@ -138,6 +166,19 @@ def _missing(name: str) -> str:
     return f"{name}_l IS NULL OR {name}_r IS NULL"
 
 
+def _slips(a: str, b: str, most: int) -> str:
+    """Return the condition of at most so many slips, a swap of neighbours counted as one.
+
+    That distance costs ten times the plain one, which is at most twice as long: it rules most pairs out,
+    and lengths rule out most of the rest.
+    """
+    return (
+        f"CASE WHEN abs(length({a}) - length({b})) > {most} THEN false"
+        f" WHEN levenshtein({a}, {b}) <= {2 * most} THEN damerau_levenshtein({a}, {b}) <= {most}"
+        " ELSE false END"
+    )
+
+
 def _name(name: str, both: bool) -> list[dict]:
     """Return the levels of a first or last name."""
     swapped = [_level(_SWAPPED, "names swapped")] if both else []
@@ -151,8 +192,8 @@ def _name(name: str, both: bool) -> list[dict]:
         _level(f"{name}_l = {name}_r", "equal", name),
         *swapped,
         _level(
-            f"damerau_levenshtein({name}_l, {name}_r) <= 1 AND length({name}_l) > 2"
-            f" OR jaro_winkler_similarity({name}_l, {name}_r) >= 0.92",
+            f"jaro_winkler_similarity({name}_l, {name}_r) >= 0.92"
+            f" OR length({name}_l) > 2 AND {_slips(f'{name}_l', f'{name}_r', 1)}",
             "one slip",
         ),
         _level(short, "shortened"),
@@ -169,11 +210,10 @@ def _birth_date() -> list[dict]:
     return [
         _null(_missing("birth_date")),
         _level(f"{a} = {b}", "equal", "birth_date"),
-        _level(f"damerau_levenshtein({a}, {b}) <= 1 OR {swapped}", "one slip"),
+        _level(f"{_slips(a, b, 1)} OR {swapped}", "one slip"),
         _level(year, "only the year known"),
-        _level(f"damerau_levenshtein({a}, {b}) <= 2 OR {days} <= 31", "two slips or a month apart"),
+        _level(f"{days} <= 31 OR {_slips(a, b, 2)}", "two slips or a month apart"),
         _level(f"{days} <= 366", "a year apart"),
-        _level(f"{days} <= 3653", "ten years apart"),
         _level("ELSE", "different"),
     ]
 
@@ -183,7 +223,7 @@ def _email() -> list[dict]:
     return [
         _null(_missing("email")),
         _level("email_l = email_r", "equal"),
-        _level(f"damerau_levenshtein(email_l, email_r) <= 2 OR {a} = {b}", "two slips or another domain"),
+        _level(f"{a} = {b} OR {_slips('email_l', 'email_r', 2)}", "two slips or another domain"),
         _level(f"jaro_winkler_similarity({a}, {b}) >= 0.88", "alike"),
         _level("ELSE", "different"),
     ]
@@ -193,8 +233,8 @@ def _number(name: str) -> list[dict]:
     return [
         _null(_missing(name)),
         _level(f"{name}_l = {name}_r", "equal"),
-        _level(f"damerau_levenshtein({name}_l, {name}_r) <= 1", "one slip"),
-        _level(f"damerau_levenshtein({name}_l, {name}_r) <= 2", "two slips"),
+        _level(_slips(f"{name}_l", f"{name}_r", 1), "one slip"),
+        _level(_slips(f"{name}_l", f"{name}_r", 2), "two slips"),
         _level("ELSE", "different"),
     ]
 
@@ -214,8 +254,8 @@ def _city() -> list[dict]:
         _null(_missing("city")),
         _level("city_l = city_r", "equal", "city"),
         _level(
-            "damerau_levenshtein(city_l, city_r) <= 2 AND length(city_l) > 4"
-            " OR jaro_winkler_similarity(city_l, city_r) >= 0.9",
+            "jaro_winkler_similarity(city_l, city_r) >= 0.9"
+            f" OR length(city_l) > 4 AND {_slips('city_l', 'city_r', 2)}",
             "two slips",
         ),
         _level("ELSE", "different"),
@@ -226,15 +266,15 @@ def _postcode() -> list[dict]:
     return [
         _null(_missing("postcode")),
         _level("postcode_l = postcode_r", "equal", "postcode"),
-        _level("damerau_levenshtein(postcode_l, postcode_r) <= 1", "one slip"),
+        _level(_slips("postcode_l", "postcode_r", 1), "one slip"),
         _level("ELSE", "different"),
     ]
 
 
 def _place() -> list[dict]:
     """Return the levels of postcode and city together: they say one thing, which must count once."""
-    near = "damerau_levenshtein(city_l, city_r) <= 2 OR jaro_winkler_similarity(city_l, city_r) >= 0.9"
-    slip = "damerau_levenshtein(postcode_l, postcode_r) <= 1"
+    near = f"jaro_winkler_similarity(city_l, city_r) >= 0.9 OR {_slips('city_l', 'city_r', 2)}"
+    slip = _slips("postcode_l", "postcode_r", 1)
     return [
         _null(f"({_missing('postcode')}) AND ({_missing('city')})"),
         _level("postcode_l = postcode_r AND city_l = city_r", "equal", "city"),

@@ -11,14 +11,13 @@ import pandas as pd
 
 from cdpkit import decisions as inbox
 from cdpkit.errors import FaultsError
-from cdpkit.identity.evidence import microseconds
+from cdpkit.identity.evidence import find, microseconds
+from cdpkit.identity.links import Rulebook
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
     from cdpkit.workspace import Workspace
 
-#: Strength of a person's decision, above any evidence.
-DECISION_WEIGHT = 100.0
 _COLUMNS = ("kind", "left_source", "left_record_id", "right_source", "right_record_id", "decided_at")
 _KINDS = ("must_link", "cannot_link")
 #: Kind of these decisions in the inbox.
@@ -121,27 +120,19 @@ def link_decisions(engine: Engine) -> pd.DataFrame:
 
 
 def decided(
-    decisions: pd.DataFrame | None, nodes: pd.DataFrame
+    decisions: pd.DataFrame | None, nodes: pd.DataFrame, book: Rulebook
 ) -> tuple[pd.DataFrame, list[tuple[int, int]]]:
     """Return the links people asked for, and the pairs they keep apart."""
-    columns = ["left", "right", "rule", "id_type", "weight", "known_at", "forced"]
+    columns = ["left", "right", "rule", "known_at"]
     if decisions is None or decisions.empty:
-        return pd.DataFrame(columns=columns), []
+        return pd.DataFrame(columns=columns, dtype=np.int64), []
     faults = [f"column `{name}` must be present" for name in _COLUMNS if name not in decisions]
     kinds = set() if "kind" not in decisions else set(decisions["kind"]) - set(_KINDS)
     if kinds:
         faults.append(f"`kind` must be must_link or cannot_link; got {len(kinds)} other kinds")
     if faults:
         raise FaultsError("the decisions frame", faults)
-    index = pd.MultiIndex.from_frame(nodes[["source", "record_id"]])
-    sides = [
-        index.get_indexer(
-            pd.MultiIndex.from_arrays(
-                [decisions[f"{s}_source"].astype("str"), decisions[f"{s}_record_id"].astype("str")]
-            )
-        )
-        for s in ("left", "right")
-    ]
+    sides = [find(nodes, decisions[f"{s}_source"], decisions[f"{s}_record_id"]) for s in ("left", "right")]
     frame = pd.DataFrame(
         {
             "left": np.minimum(*sides),
@@ -157,10 +148,7 @@ def decided(
     may, since = nodes["may_link"].to_numpy(), nodes["known_from"].to_numpy()
     must = frame[(frame["kind"] == "must_link") & may[frame["left"]] & may[frame["right"]]]
     must = must.assign(
-        rule="decision",
-        id_type=None,
-        weight=DECISION_WEIGHT,
-        forced=True,
+        rule=book.code("decision"),
         known_at=np.maximum(must["known_at"], np.maximum(since[must["left"]], since[must["right"]])),
     )
     return must[columns], list(apart.itertuples(index=False, name=None))

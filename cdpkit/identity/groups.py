@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from cdpkit.identity.cluster import MAX_SIZE, _components
+from cdpkit.identity.cluster import MAX_SIZE, REASONS, REDUNDANT, REFUSED, USED
+from cdpkit.identity.graph import components
 
 #: One pair's say for or against a group, at most; and the say of a pair that no block held.
 _MOST, _UNSCORED = 10.0, -1.0
@@ -45,18 +46,49 @@ def agglomerate(
     Returns
     -------
     (ndarray, ndarray, ndarray)
-        Group of each record, and of each pair its state (``used``, ``redundant``, ``refused``, or
-        ``none`` for a pair below zero) and why it was refused.
+        Group of each record, and of each pair its state (a position in `cluster.STATES`, -1 for a pair
+        below zero) and why it was refused (a position in `cluster.REASONS`, else -1).
     """
-    state = np.full(len(left), "none", dtype=object)
-    why = np.full(len(left), None, dtype=object)
+    state = np.full(len(left), -1, dtype=np.int8)
+    why = np.full(len(left), -1, dtype=np.int8)
     links = np.flatnonzero(log2_odds >= 0)
+    near = components(n, left[links], right[links])
+    # Two records and nothing else: one pair, and nobody to object.
+    alone = (np.bincount(near)[near[left[links]]] == 2) & (size[left[links]] + size[right[links]] <= max_size)
+    if foes := {x for pair in apart for x in pair}:
+        alone &= ~np.isin(left[links], list(foes))
+    state[links[alone]] = USED
+    links = links[~alone]
     order = links[np.lexsort((right[links], left[links], -log2_odds[links]))]
-    near = _components(n, left[links], right[links])
+    _join(
+        order, left, right, np.clip(log2_odds, -_MOST, _MOST), near, size, list(apart), max_size, state, why
+    )
+    used = state == USED
+    labels = components(n, left[used], right[used])
+    # Refused when it came, joined by others since: evidence all the same.
+    late = (state == REFUSED) & (labels[left] == labels[right])
+    state[late], why[late] = REDUNDANT, -1
+    return labels, state, why
+
+
+def _join(
+    order: np.ndarray,
+    left: np.ndarray,
+    right: np.ndarray,
+    weight: np.ndarray,
+    near: np.ndarray,
+    size: np.ndarray,
+    apart: list[tuple[int, int]],
+    max_size: int,
+    state: np.ndarray,
+    why: np.ndarray,
+) -> None:
+    """Write the state of the pairs in order, joining likeliest first under the guards."""
     says: dict[int, dict[int, float]] = {}
-    held = np.flatnonzero(near[left] == near[right])
-    weight = np.clip(log2_odds[held], -_MOST, _MOST)
-    for a, b, w in zip(left[held].tolist(), right[held].tolist(), weight.tolist(), strict=True):
+    open_to = np.zeros(len(near), dtype=bool)
+    open_to[near[left[order]]] = True
+    held = np.flatnonzero((near[left] == near[right]) & open_to[near[left]])
+    for a, b, w in zip(left[held].tolist(), right[held].tolist(), weight[held].tolist(), strict=True):
         says.setdefault(a, {})[b] = says.setdefault(b, {})[a] = w
     foes: dict[int, set[int]] = {}
     for a, b in apart:
@@ -64,29 +96,25 @@ def agglomerate(
         foes.setdefault(b, set()).add(a)
     group: dict[int, int] = {}
     members: dict[int, list[int]] = {}
+    nothing: dict[int, float] = {}
 
     def refusal(a: list[int], b: list[int]) -> str | None:
         if foes and any(not foes[x].isdisjoint(b) for x in a if x in foes):
             return "decision"
         if int(size[a].sum() + size[b].sum()) > max_size:
             return "too many records"
-        nothing: dict[int, float] = {}
         whole = sum(says.get(x, nothing).get(y, _UNSCORED) for x in a for y in b)
         return "the groups disagree" if whole < 0 else None
 
     for i, a, b in zip(order.tolist(), left[order].tolist(), right[order].tolist(), strict=True):
         a, b = group.get(a, a), group.get(b, b)
         if a == b:
-            state[i] = "redundant"
+            state[i] = REDUNDANT
             continue
-        why[i] = refusal(members.get(a, [a]), members.get(b, [b]))
-        state[i] = "refused" if why[i] else "used"
-        if why[i] is None:
-            members[a] = members.get(a, [a]) + members.pop(b, [b])
-            group.update(dict.fromkeys(members[a], a))
-    used = state == "used"
-    labels = _components(n, left[used], right[used])
-    # Refused when it came, joined by others since: evidence all the same.
-    late = (state == "refused") & (labels[left] == labels[right])
-    state[late], why[late] = "redundant", None
-    return labels, state, why
+        reason = refusal(members.get(a, [a]), members.get(b, [b]))
+        if reason:
+            state[i], why[i] = REFUSED, REASONS.index(reason)
+            continue
+        state[i] = USED
+        members[a] = members.get(a, [a]) + members.pop(b, [b])
+        group.update(dict.fromkeys(members[a], a))

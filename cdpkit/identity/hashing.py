@@ -115,6 +115,27 @@ def identifier_hash(kind: str, value: object, scheme: str, region: str = "FR") -
     return None if text is None else encode(hashlib.sha256(text.encode()).digest())
 
 
+def text_hash(value: object, *, fold: bool = True) -> str | None:
+    """Hash a name or an id: surrounding blanks do not count.
+
+    Parameters
+    ----------
+    value : object
+        As given.
+    fold : bool
+        Whether case does not count either: so for a name, never for an id.
+
+    Examples
+    --------
+    >>> text_hash(" Ana ") == text_hash("ana"), text_hash("Ana", fold=False) == text_hash("ana")
+    (True, False)
+    """
+    text = clean(value)
+    if not text:
+        return None
+    return hashlib.sha256((text.lower() if fold else text).encode()).hexdigest()
+
+
 def partner_key(kind: str, value: object, salt: bytes, region: str = "FR") -> str | None:
     """Return the keyed hash of an e-mail or phone for one partner: keys of two partners do not join.
 

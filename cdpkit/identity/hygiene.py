@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from cdpkit import texts
 from cdpkit.normalise import fold
 
 
@@ -39,8 +41,8 @@ _MAIL_DOMAINS = _words(
 )
 _DATES = _words("1900-01-01 1901-01-01 1970-01-01 1111-11-11 9999-12-31 2999-12-31")
 _SERIES = ("0123456789", "1234567890", "9876543210")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_EMAIL = r"^[^@\s]+@[^@\s.]+([.][^@\s.]+)+$"
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,18 @@ class IdentifierType:
         Carried by more records than this, a value is shared and links nobody.
     max_names : int
         Seen with more distinct first names than this, a value is shared.
+    valid_months : int, optional
+        Not seen for longer, a value holds no more; default: it holds for ever.
     """
 
     weight: float
     max_records: int
     max_names: int
+    valid_months: int | None = None
 
 
 #: Defaults by type. A person rarely leaves more traces than this under one value; shops and calls do.
+#: A cookie may be kept for thirteen months (CNIL, 2020).
 TYPES: dict[str, IdentifierType] = {
     "national_id": IdentifierType(20.0, 20, 4),
     "account_id": IdentifierType(16.0, 100, 4),
@@ -71,7 +77,7 @@ TYPES: dict[str, IdentifierType] = {
     "phone": IdentifierType(10.0, 20, 6),
     "app_id": IdentifierType(9.0, 10, 4),
     "device_id": IdentifierType(8.0, 10, 4),
-    "cookie_id": IdentifierType(8.0, 10, 4),
+    "cookie_id": IdentifierType(8.0, 10, 4, valid_months=13),
 }
 
 #: From this many distinct first names, nearly one a record, a value is generic whatever its cap.
@@ -123,74 +129,137 @@ class Hygiene:
         >>> Hygiene().verdict("email", "jean.martin@orange.fr")
         ('ok', None)
         """
-        if key in self.allowed.get(kind, ()):
-            return "ok", None
-        if key in self.blocked.get(kind, ()):
-            return "blocked", "on the list"
-        bare = key if key.isascii() and key.isalnum() else (fold(key) or "").replace(" ", "")
-        if not bare.strip("0") or key == "-1":
-            return "blocked", "zeros or signs only"
-        if bare in PLACEHOLDERS:
-            return "blocked", "placeholder"
-        if kind == "email":
-            return _email(key)
-        if kind == "phone":
-            return _phone(key)
-        if kind == "birth_date":
-            if key in _DATES:
-                return "blocked", "default date"
-            return ("ok", None) if _DATE.fullmatch(key) else ("invalid", "not a date")
-        if kind in ("first_name", "last_name"):
-            if bare in _NAMES or (len(bare) > 2 and len(set(bare)) == 1):
-                return "blocked", "placeholder"
-            return ("ok", None) if re.search(r"[^\W\d_]", bare) else ("invalid", "no letter")
-        if len(set(bare)) == 1 and len(bare) > 1:
-            return "blocked", "repeated character"
-        if len(bare) >= 5 and any(series.startswith(bare) for series in _SERIES):
-            return "blocked", "counting digits"
-        return "ok", None
+        status, reason = VERDICTS[int(self.verdicts(kind, pd.Index([key], dtype="str"))[0])]
+        return status, reason
 
-    def verdicts(self, kind: str, values: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-        """Return the statuses and reasons of many keys."""
-        both = [self.verdict(kind, value) for value in values]
-        return np.array([s for s, _ in both], dtype=object), np.array([r for _, r in both], dtype=object)
+    def verdicts(self, kind: str, values: pd.Index) -> np.ndarray:
+        """Judge many keys: the position of each one's status and reason in `VERDICTS`."""
+        key = texts.arrow(values)
+        bare = _bare(key)
+        checks = [
+            (_isin(key, self.blocked.get(kind, ())), "on the list"),
+            (pc.or_(_matches(bare, "^0*$"), pc.equal(key, "-1")), "zeros or signs only"),
+            (_isin(bare, PLACEHOLDERS), "placeholder"),
+            *_CHECKS.get(kind, _code)(key, bare),
+        ]
+        out = np.zeros(len(key), dtype=np.int8)
+        # Written last first, so that the first reason that holds is the one given.
+        for hit, reason in reversed(checks):
+            out[hit.to_numpy(zero_copy_only=False)] = _REASONS[reason]
+        out[_isin(key, self.allowed.get(kind, ())).to_numpy(zero_copy_only=False)] = 0
+        return out
 
 
-def _email(key: str) -> tuple[str, str | None]:
-    """Judge an e-mail key."""
-    local, _, domain = key.partition("@")
-    bare = re.sub(r"[\W_]+", "", local)
-    if domain in _MAIL_DOMAINS or domain.partition(".")[0] in PLACEHOLDERS:
-        return "blocked", "placeholder domain"
-    if not _EMAIL.fullmatch(key):
-        return "invalid", "not an address"
-    if not bare.strip("0") or bare in PLACEHOLDERS or bare in _MAILBOXES:
-        return "blocked", "placeholder"
-    if len(bare) > 2 and len(set(bare)) == 1:
-        return "blocked", "repeated character"
-    return "ok", None
+#: What can be said of a key by itself: its status and the reason.
+VERDICTS: tuple[tuple[str, str | None], ...] = (
+    ("ok", None),
+    *(
+        ("blocked", reason)
+        for reason in (
+            "on the list",
+            "zeros or signs only",
+            "placeholder",
+            "placeholder domain",
+            "default date",
+            "repeated character",
+            "repeated digits",
+            "counting digits",
+        )
+    ),
+    *(("invalid", reason) for reason in ("not an address", "not a number", "not a date", "no letter")),
+)
+_REASONS = {str(reason): i for i, (_, reason) in enumerate(VERDICTS) if reason}
+_Check = tuple[pa.Array, str]
 
 
-def _phone(key: str) -> tuple[str, str | None]:
-    """Judge a phone key."""
-    national = key[3:] if key.startswith("+") else key.lstrip("0")
-    if not key.lstrip("+").isdigit() or len(key) < 7:
-        return "invalid", "not a number"
-    if re.search(r"(\d)\1{6,}", national):
-        return "blocked", "repeated digits"
-    if any(national[:9] in series for series in _SERIES):
-        return "blocked", "counting digits"
-    return "ok", None
+def _bare(key: pa.Array) -> pa.Array:
+    """Return the letters and digits of each key, folded."""
+    plain = pc.string_is_ascii(key)
+    bare = texts.replaced(pc.ascii_lower(key), "[^a-z0-9]+", "")
+    if pc.all(plain).as_py() is not False:
+        return bare
+    hard = [(fold(text) or "").replace(" ", "") for text in pc.filter(key, pc.invert(plain)).to_pylist()]
+    return pc.replace_with_mask(bare, pc.invert(plain), pa.array(hard, key.type))
+
+
+def _isin(texts_: pa.Array, words: Collection[str]) -> pa.Array:
+    return pc.is_in(texts_, pa.array(sorted(words), texts_.type))
+
+
+def _matches(key: pa.Array, pattern: str) -> pa.Array:
+    return pc.match_substring_regex(key, pattern)
+
+
+def _repeats(bare: pa.Array, least: int) -> pa.Array:
+    """Tell which texts are one character again and again."""
+    first = pc.utf8_slice_codeunits(bare, 0, 1)
+    length = pc.utf8_length(bare)
+    return pc.and_(pc.greater_equal(length, least), pc.equal(bare, pc.binary_repeat(first, length)))
+
+
+def _email(key: pa.Array, bare: pa.Array) -> list[_Check]:
+    domain = pc.if_else(_matches(key, "@"), texts.replaced(key, "^[^@]*@", ""), "")
+    local = _bare(texts.replaced(key, "(?s)@.*$", ""))
+    host = texts.replaced(domain, r"(?s)\..*$", "")
+    return [
+        (pc.or_(_isin(domain, _MAIL_DOMAINS), _isin(host, PLACEHOLDERS)), "placeholder domain"),
+        (pc.invert(_matches(key, _EMAIL)), "not an address"),
+        (pc.or_(_matches(local, "^0*$"), _isin(local, PLACEHOLDERS | _MAILBOXES)), "placeholder"),
+        (_repeats(local, 3), "repeated character"),
+    ]
+
+
+def _phone(key: pa.Array, bare: pa.Array) -> list[_Check]:
+    national = texts.replaced(key, "^(?:[+]..|0*)", "")
+    long = pc.greater_equal(pc.utf8_length(key), 7)
+    series = _parts(_SERIES, 9)
+    return [
+        (pc.invert(pc.and_(_matches(key, "^[+]*[0-9]+$"), long)), "not a number"),
+        (_matches(national, "|".join(f"{digit}{{7}}" for digit in range(10))), "repeated digits"),
+        (_isin(pc.utf8_slice_codeunits(national, 0, 9), series), "counting digits"),
+    ]
+
+
+def _parts(series: Collection[str], most: int) -> set[str]:
+    """Return the pieces of some texts, up to a length."""
+    return {
+        one[i:j] for one in series for i in range(len(one)) for j in range(i, min(i + most, len(one)) + 1)
+    }
+
+
+def _date(key: pa.Array, bare: pa.Array) -> list[_Check]:
+    return [(_isin(key, _DATES), "default date"), (pc.invert(_matches(key, _DATE)), "not a date")]
+
+
+def _name(key: pa.Array, bare: pa.Array) -> list[_Check]:
+    return [
+        (pc.or_(_isin(bare, _NAMES), _repeats(bare, 3)), "placeholder"),
+        (pc.invert(_matches(bare, r"\pL")), "no letter"),
+    ]
+
+
+def _code(key: pa.Array, bare: pa.Array) -> list[_Check]:
+    starts = {one[:n] for one in _SERIES for n in range(5, len(one) + 1)}
+    return [(_repeats(bare, 2), "repeated character"), (_isin(bare, starts), "counting digits")]
+
+
+_CHECKS: dict[str, Callable[[pa.Array, pa.Array], list[_Check]]] = {
+    "email": _email,
+    "phone": _phone,
+    "birth_date": _date,
+    "first_name": _name,
+    "last_name": _name,
+}
 
 
 def assess(
     seen: pd.DataFrame,
     kind: str,
     values: pd.Index,
-    verdicts: tuple[np.ndarray, np.ndarray],
+    verdicts: np.ndarray,
     first_name: np.ndarray,
     rules: Hygiene,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Give every value of one identifier type a status and a reason.
 
     Parameters
@@ -201,8 +270,8 @@ def assess(
         Identifier type.
     values : Index
         Keys by code.
-    verdicts : (ndarray, ndarray)
-        Status and reason of each key by itself.
+    verdicts : ndarray of int
+        What is said of each key by itself, as a position in `VERDICTS`.
     first_name : ndarray of int
         Code of each node's first name, -1 when unknown.
     rules : Hygiene
@@ -210,33 +279,46 @@ def assess(
 
     Returns
     -------
-    DataFrame
-        ``id_type, value, n_records, n_names, status, reason``, one row a value, in code order.
+    (DataFrame, ndarray of int)
+        ``id_type, value, n_records, n_names, status, reason``, one row a value, in code order; and of
+        each value 0 when it may link, 1 when it is shared by too many, 2 otherwise.
     """
     n = len(values)
-    records = np.bincount(seen["code"], minlength=n)
-    names = first_name[seen["node"]]
-    named = seen["code"].to_numpy()[names >= 0]
-    pairs = np.unique(np.stack([named, names[names >= 0]]), axis=1)
-    n_names = np.bincount(pairs[0], minlength=n)
-    n_named = np.bincount(named, minlength=n)
-    status, reason = (part.copy() for part in verdicts)
+    code, names = seen["code"].to_numpy(), first_name[seen["node"].to_numpy()]
+    records = np.bincount(code, minlength=n)
+    # One record has one name: only values on several records can be shared.
+    named = (names >= 0) & (records[code] > 1)
+    pairs = np.sort(code[named] * (int(names.max(initial=0)) + 1) + names[named])
+    pairs = pairs[np.diff(pairs, prepend=-1) != 0]
+    n_names = np.bincount(code[names >= 0], minlength=n)
+    n_named = n_names.copy()
+    n_names[records > 1] = 0
+    n_names += np.bincount(pairs // (int(names.max(initial=0)) + 1), minlength=n)
     cap = rules.types[kind]
-    listed = np.isin(np.asarray(values, dtype=object), list(rules.allowed.get(kind, ())))
-    for broken, why in (
-        (records > cap.max_records, f"more than {cap.max_records} records"),
-        (n_names > cap.max_names, f"more than {cap.max_names} first names"),
-        ((n_names >= AUTO_NAMES) & (n_names >= AUTO_SHARE * n_named), "nearly one first name a record"),
+    said = [
+        *VERDICTS,
+        ("shared", f"more than {cap.max_records} records"),
+        ("shared", f"more than {cap.max_names} first names"),
+        ("shared", "nearly one first name a record"),
+    ]
+    listed = _isin(texts.arrow(values), rules.allowed.get(kind, ())).to_numpy(zero_copy_only=False)
+    verdicts = verdicts.copy()
+    for k, broken in enumerate(
+        (
+            records > cap.max_records,
+            n_names > cap.max_names,
+            (n_names >= AUTO_NAMES) & (n_names >= AUTO_SHARE * n_named),
+        )
     ):
-        hit = broken & (status == "ok") & ~listed
-        status[hit], reason[hit] = "shared", why
-    return pd.DataFrame(
+        verdicts[broken & (verdicts == 0) & ~listed] = len(VERDICTS) + k
+    status = pd.DataFrame(
         {
-            "id_type": kind,
-            "value": np.asarray(values, dtype=object),
+            "id_type": texts.chosen([kind], np.zeros(n, dtype=np.int64)),
+            "value": values,
             "n_records": records.astype(np.int64),
             "n_names": n_names.astype(np.int64),
-            "status": status,
-            "reason": reason,
+            "status": texts.chosen([status for status, _ in said], verdicts),
+            "reason": texts.chosen([reason for _, reason in said], verdicts),
         }
-    ).astype({"id_type": "str", "value": "str", "status": "str"})
+    )
+    return status, np.where(verdicts == 0, 0, np.where(verdicts >= len(VERDICTS), 1, 2))

@@ -7,19 +7,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
+from cdpkit import texts
 from cdpkit.identity import claim as ids
 from cdpkit.identity import history
 from cdpkit.identity.claim import Previous
-from cdpkit.identity.cluster import Traits, cluster
+from cdpkit.identity.cluster import REASONS, REDUNDANT, REFUSED, STATES, Trait, cluster
 from cdpkit.identity.decisions import decided
 from cdpkit.identity.evidence import Evidence, timestamps
 from cdpkit.identity.explain import Explanation, explain
-from cdpkit.identity.golden import golden
+from cdpkit.identity.golden import Chosen, golden
 from cdpkit.identity.hygiene import Hygiene
-from cdpkit.identity.links import chain, exact, name_order
+from cdpkit.identity.links import Rulebook, chain, earliest, exact, name_rank, pair_and_rule
+from cdpkit.identity.names import Dates, Names
 from cdpkit.identity.scored import Scored, scored
 from cdpkit.identity.scoring import ScoringModel
+from cdpkit.normalise import Keys
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,7 @@ def resolve(
     source_priority: Sequence[str] = (),
     region: str = "FR",
     scoring: ScoringModel | bool | None = None,
+    at: object = None,
 ) -> Resolution:
     """Find the persons behind records.
 
@@ -132,7 +137,12 @@ def resolve(
         ISO country of phone numbers without a prefix, where the record names none.
     scoring : ScoringModel or bool, optional
         A model of an earlier run to score pairs by, or whether to learn one from these records. By
-        default pairs are scored where Splink is installed and the records carry enough to compare.
+        default the model of `previous` goes on when that is a Resolution, and only pairs of records that
+        are new or have changed are compared; else pairs are scored where Splink is installed and the
+        records carry enough to compare.
+    at : timestamp-like, optional
+        The day of the resolution, UTC: an identifier whose type has a validity (a cookie: thirteen
+        months) and that was not seen for longer links no more. By default nothing expires.
 
     Returns
     -------
@@ -170,42 +180,42 @@ def resolve(
        web        k7     pr1-1 2025-03-01        NaT
     """
     rules = hygiene or Hygiene()
+    book = Rulebook.of(rules.types)
     evidence = Evidence.of(records, rules, region)
     nodes = evidence.nodes
     known_from = nodes["known_from"].to_numpy(dtype=np.int64)
     strength = evidence.strength()
     held = ids.Held.of(_previous(previous), nodes)
-    must, apart = decided(decisions, nodes)
+    must, apart = decided(decisions, nodes, book)
+    before = previous.scoring if isinstance(previous, Resolution) else None
+    model = before.model if scoring is None and before is not None else scoring
 
-    members, status = exact(evidence, rules)
-    members, stays = history.sign_ins(evidence, members)
-    links = pd.concat([chain(members, name_order(evidence, members)), must], ignore_index=True)
-    links = _strongest_first(links, evidence)
+    members, status = exact(evidence, rules, book, at)
+    members, stays = history.sign_ins(evidence, members, book)
+    links = pd.concat([chain(members, name_rank(evidence)), must], ignore_index=True)
+    links = _strongest_first(links, evidence, book)
     labels, links["state"], links["refused_by"] = cluster(len(nodes), links, _traits(evidence), apart)
-    more, labels, how = scored(evidence, status, labels, apart, scoring)
-    links = _completed(_merged(links, more, labels), members, history.anchors(stays, members), labels)
+    more, labels, how = scored(evidence, status, labels, apart, model, book, before)
+    anchored = history.anchors(stays, members, book)
+    links = _completed(_merged(links, more, labels), members, anchored, labels, book)
 
-    accepted = links[links["state"] != "refused"]
+    accepted = links[links["state"] != REFUSED]
     claimed = ids.claim(labels, strength, held)
     ranks = ids.rank(labels, strength, known_from, claimed, held)
     timeline = history.replay(known_from, accepted, ranks)
-    away = links["refused_by"].to_numpy() == history.LATER_SIGN_IN
-    if away.any():
-        timeline = history.splice(
-            timeline, history.anchors(stays, members), links[~away & (links["state"] != "refused")]
-        )
+    if (links["refused_by"] == REASONS.index("later sign-in")).any():
+        timeline = history.splice(timeline, anchored, accepted, book)
     names = ids.name(timeline, labels, claimed, held, run_id)
-    events, aliases = ids.settle(timeline, labels, names, held, run_id)
+    events, aliases = ids.settle(timeline, names, held, run_id)
 
-    now = timeline[timeline["end"] == history.OPEN].sort_values("node")
-    person = names.reindex(now["founder"]).to_numpy(dtype=object)
-    membership = _membership(timeline, names, nodes)
+    now = timeline[(timeline["end"] == history.OPEN).to_numpy()]
+    person = names.of(now["founder"].to_numpy())
     return Resolution(
         run_id=run_id,
-        membership=membership,
-        links=_link_table(links, nodes, run_id),
-        persons=_persons(person, nodes),
-        golden=_golden(golden(evidence, labels, survivorship, source_priority), person, labels, nodes),
+        membership=_membership(timeline, names, nodes),
+        links=_link_table(links, nodes, book, run_id),
+        persons=_persons(person, names, nodes),
+        golden=_golden(golden(evidence, labels, survivorship, source_priority), person, labels, names, nodes),
         person_events=events,
         aliases=aliases,
         identifier_status=status,
@@ -223,149 +233,186 @@ def _previous(previous: Resolution | Previous | pd.DataFrame | None) -> Previous
     return previous
 
 
-def _strongest_first(links: pd.DataFrame, evidence: Evidence) -> pd.DataFrame:
+#: What makes a link stronger when both records say it, in log2 odds.
+_STRENGTHENS = {"first_name": 3.0, "last_name": 2.0, "birth_date": 3.0}
+
+
+def _strongest_first(links: pd.DataFrame, evidence: Evidence, book: Rulebook) -> pd.DataFrame:
     """Order links by strength: the key's, more where names and birth dates agree; ties by content."""
-    strength = links["weight"].to_numpy(dtype=float).copy()
-    left, right = links["left"].to_numpy(np.int64), links["right"].to_numpy(np.int64)
-    for attribute, more in (("first_name", 3.0), ("last_name", 2.0), ("birth_date", 3.0)):
+    left, right, rule = (links[name].to_numpy(np.int64) for name in ("left", "right", "rule"))
+    forced = rule == book.code("decision")
+    agreed = np.zeros(len(links), dtype=np.int64)
+    for bit, attribute in enumerate(_STRENGTHENS):
         codes = evidence.latest(attribute)
-        if len(codes):
-            strength += more * ((codes[left] >= 0) & (codes[left] == codes[right]))
-    links = links.assign(
-        left=left, right=right, known_at=links["known_at"].astype(np.int64), strength=strength
+        agreed |= ((codes[left] >= 0) & (codes[left] == codes[right])) << bit
+    more = [sum(w for bit, w in enumerate(_STRENGTHENS.values()) if k >> bit & 1) for k in range(8)]
+    table = book.weights[:, None] + np.array(more)
+    table[book.code("decision")] = np.inf
+    level = np.unique(-table, return_inverse=True)[1].reshape(table.shape)[rule, agreed]
+    # Links come in the order of pairs; only decisions, last, do not.
+    order = np.arange(len(links)) if not forced.any() else np.lexsort((right, left))
+    # Few strengths and few rules: one small number, sorted by its digits.
+    order = order[np.argsort((level * len(book.names) + rule)[order].astype(np.int16), kind="stable")]
+    return pd.DataFrame(
+        {
+            "left": left[order],
+            "right": right[order],
+            "rule": rule[order],
+            "weight": book.weights[rule[order]],
+            "known_at": links["known_at"].to_numpy(np.int64)[order],
+            "forced": forced[order],
+        }
     )
-    links["forced"] = (links["rule"] == "decision").to_numpy(bool)
-    order = ["forced", "strength", "rule", "left", "right"]
-    return links.sort_values(order, ascending=[False, False, True, True, True], ignore_index=True)
 
 
 def _merged(links: pd.DataFrame, more: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
     """Put exact and scored links together; what one kind refused, the other may have joined."""
-    links = links.assign(evidence=None)
+    links = links.drop(columns="forced").assign(evidence=None)
     if more.empty:
         return links
     out = pd.concat([links, more], ignore_index=True)
     one = labels[out["left"].to_numpy(int)] == labels[out["right"].to_numpy(int)]
-    late = (out["state"] == "refused").to_numpy() & one
-    return out.assign(
-        state=out["state"].mask(late, "redundant"), refused_by=out["refused_by"].mask(late, None)
-    )
+    late = (out["state"] == REFUSED).to_numpy() & one
+    return out.assign(state=out["state"].mask(late, REDUNDANT), refused_by=out["refused_by"].mask(late, -1))
 
 
-def _traits(evidence: Evidence) -> Traits:
+def _traits(evidence: Evidence) -> list[Trait]:
     """Return the usable names and birth dates of each node."""
-    text: dict[str, np.ndarray] = {}
+    words, code = {}, {}
     for name in ("first_name", "last_name", "birth_date"):
-        if name in evidence.keys:
-            key = evidence.keys[name]
-            table = np.where(evidence.good(name), np.append(key.categories.to_numpy(dtype=object), ""), "")
-            text[name] = table[key.codes]
-        else:
-            text[name] = np.full(len(evidence.node), "", dtype=object)
-    frame = pd.DataFrame({"node": evidence.node} | text)
-    names = frame.loc[frame["first_name"] != "", ["node", "first_name", "last_name"]].drop_duplicates()
-    dates = frame.loc[frame["birth_date"] != "", ["node", "birth_date"]].drop_duplicates()
-    return Traits(names.reset_index(drop=True), dates.reset_index(drop=True))
+        # The last code is for no usable value: an empty text.
+        key = evidence.keys.get(name, Keys(np.full(len(evidence.node), -1), pd.Index([], dtype="str")))
+        good = evidence.good(name) if name in evidence.keys else np.array([False])
+        words[name] = pa.concat_arrays([texts.arrow(key.categories), pa.array([""], pa.large_string())])
+        code[name] = np.where(good[key.codes], key.codes, len(key.categories))
+    n = len(words["last_name"])
+    named = code["first_name"] < len(words["first_name"]) - 1
+    dated = code["birth_date"] < len(words["birth_date"]) - 1
+    node, both = _each_once(evidence.node[named], (code["first_name"] * n + code["last_name"])[named])
+    pair, pairs = pd.factorize(both)
+    first, last = (
+        words[c].take(pa.array(part)) for c, part in (("first_name", pairs // n), ("last_name", pairs % n))
+    )
+    days = _each_once(evidence.node[dated], code["birth_date"][dated])
+    return [Names(node, pair, first, last), Dates(*days, words["birth_date"])]
+
+
+def _each_once(node: np.ndarray, code: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each node and code once; nodes come in order."""
+    if (node[1:] != node[:-1]).all():
+        return node, code
+    top = int(code.max()) + 1
+    both = np.sort(node * top + code)
+    both = both[np.diff(both, prepend=-1) != 0]
+    return both // top, both % top
 
 
 def _completed(
-    links: pd.DataFrame, members: pd.DataFrame, stays: pd.DataFrame, labels: np.ndarray
+    links: pd.DataFrame, members: pd.DataFrame, stays: pd.DataFrame, labels: np.ndarray, book: Rulebook
 ) -> pd.DataFrame:
     """Add the same evidence in time, and the earlier sign-ins of shared devices."""
-    more = history.in_time(members, labels).assign(state="redundant", refused_by=None)
+    more = history.in_time(members, labels).assign(state=REDUNDANT, refused_by=-1)
     if len(stays):
         one = labels[stays["node"].to_numpy(int)] == labels[stays["anchor"].to_numpy(int)]
         past = pd.DataFrame(
             {
                 "left": np.minimum(stays["node"], stays["anchor"]),
                 "right": np.maximum(stays["node"], stays["anchor"]),
-                "rule": "account_id",
-                "id_type": "account_id",
-                "weight": stays["weight"],
+                "rule": book.code("account_id"),
                 "known_at": np.maximum(stays["known_at"], stays["anchor_at"]),
-                "state": np.where(one, "redundant", "refused"),
-                "refused_by": pd.Series(history.LATER_SIGN_IN, index=stays.index).mask(one),
+                "state": np.where(one, REDUNDANT, REFUSED),
+                "refused_by": np.where(one, -1, REASONS.index("later sign-in")),
             }
         )
         more = pd.concat([more, past], ignore_index=True)
-    more = more.sort_values(["left", "right", "rule", "known_at"])
-    out = pd.concat([links, more], ignore_index=True)
-    return out.drop_duplicates(["left", "right", "rule"], ignore_index=True)
+    n = max(len(labels), 1)
+    more = earliest(more, n)
+    known = np.sort(pair_and_rule(links, n))
+    wanted = pair_and_rule(more, n)
+    more = more[np.append(known, -1)[np.searchsorted(known, wanted)] != wanted]
+    more = more.assign(weight=book.weights[more["rule"].to_numpy()], evidence=None)
+    return pd.concat([links, more], ignore_index=True) if len(more) else links
 
 
-def _membership(timeline: pd.DataFrame, names: pd.Series, nodes: pd.DataFrame) -> pd.DataFrame:
+def _membership(timeline: pd.DataFrame, names: ids.Ids, nodes: pd.DataFrame) -> pd.DataFrame:
     """Return the membership of each record, one row a stay with one person."""
-    rows = timeline.assign(person_id=names.reindex(timeline["founder"]).to_numpy(dtype=object))
-    before = rows.shift()
-    goes_on = (
-        (rows["node"] == before["node"])
-        & (rows["person_id"] == before["person_id"])
-        & (rows["start"] == before["end"])
-    )
-    stay = (~goes_on).cumsum()
-    rows = rows.assign(end=rows.groupby(stay)["end"].transform("last"))[~goes_on]
-    at = rows["node"].to_numpy()
-    end = timestamps(np.where(rows["end"] == history.OPEN, 0, rows["end"]))
+    node, start, end = (timeline[name].to_numpy() for name in ("node", "start", "end"))
+    person = names.of(timeline["founder"].to_numpy())
+    if len(node) > len(nodes):
+        new = np.ones(len(node), dtype=bool)
+        new[1:] = (node[1:] != node[:-1]) | (person[1:] != person[:-1]) | (start[1:] != end[:-1])
+        last = np.append(np.flatnonzero(new)[1:], len(node)) - 1
+        node, person, start, end = node[new], person[new], start[new], end[last]
+    until = timestamps(np.where(end == history.OPEN, 0, end))
+    until[end == history.OPEN] = np.datetime64("NaT")
     return pd.DataFrame(
         {
-            "source": nodes["source"].to_numpy()[at],
-            "record_id": nodes["record_id"].to_numpy()[at],
-            "person_id": rows["person_id"].to_numpy(),
-            "known_from": timestamps(rows["start"].to_numpy()),
-            "known_to": pd.Series(end).mask((rows["end"] == history.OPEN).to_numpy()).to_numpy(),
+            "source": nodes["source"].array.take(node),
+            "record_id": nodes["record_id"].array.take(node),
+            "person_id": texts.chosen(names.texts, person),
+            "known_from": timestamps(start),
+            "known_to": until,
         }
-    ).astype({"source": "str", "record_id": "str", "person_id": "str"})
+    )
 
 
-_SAID = ("rule", "id_type", "weight", "state", "refused_by", "evidence")
-
-
-def _link_table(links: pd.DataFrame, nodes: pd.DataFrame, run_id: str) -> pd.DataFrame:
+def _link_table(links: pd.DataFrame, nodes: pd.DataFrame, book: Rulebook, run_id: str) -> pd.DataFrame:
     """Return the links in the words of the records."""
-    source, record = nodes["source"].to_numpy(dtype=object), nodes["record_id"].to_numpy(dtype=object)
-    left, right = links["left"].to_numpy(np.int64), links["right"].to_numpy(np.int64)
-    out = pd.DataFrame(
+    left, right, rule = (links[name].to_numpy(np.int64) for name in ("left", "right", "rule"))
+    said, words = pd.factorize(links["evidence"])
+    return pd.DataFrame(
         {
-            "left_source": source[left],
-            "left_record_id": record[left],
-            "right_source": source[right],
-            "right_record_id": record[right],
-            **{
-                c: links[c].to_numpy()
-                for c in ("rule", "id_type", "weight", "state", "refused_by", "evidence")
-            },
+            "left_source": nodes["source"].array.take(left),
+            "left_record_id": nodes["record_id"].array.take(left),
+            "right_source": nodes["source"].array.take(right),
+            "right_record_id": nodes["record_id"].array.take(right),
+            "rule": texts.chosen(book.names, rule),
+            "id_type": texts.chosen(book.id_types, rule),
+            "weight": links["weight"].to_numpy(float),
+            "state": texts.chosen(STATES, links["state"].to_numpy(np.int64)),
+            "refused_by": texts.chosen(REASONS, links["refused_by"].to_numpy(np.int64)),
+            "evidence": texts.chosen([str(word) for word in words], said),
             "known_at": timestamps(links["known_at"].to_numpy()),
-            "run_id": run_id,
+            "run_id": texts.chosen([run_id], np.zeros(len(links), dtype=np.int64)),
         }
     )
-    text = [c for c in out if c not in ("weight", "known_at")]
-    return out.astype(dict.fromkeys(text, "str") | {"weight": "float64"})
 
 
-def _persons(person: np.ndarray, nodes: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a person."""
-    frame = nodes.assign(person_id=pd.Series(person, index=nodes.index, dtype="str"))
-    out = frame.groupby("person_id", as_index=False).agg(
-        known_at=("known_from", "min"), n_nodes=("source", "size"), n_sources=("source", "nunique")
+def _persons(person: np.ndarray, names: ids.Ids, nodes: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a person, in the order of ids."""
+    source = texts.encoded(texts.arrow(nodes["source"]))[0]
+    top = int(source.max(initial=0)) + 1
+    both = np.sort(person * top + source)
+    both = both[np.diff(both, prepend=-1) != 0]
+    n_nodes = np.bincount(person, minlength=len(names.texts))
+    n_sources = np.bincount(both // top, minlength=len(names.texts))
+    known_at = np.full(len(names.texts), history.OPEN)
+    np.minimum.at(known_at, person, nodes["known_from"].to_numpy())
+    present = names.in_order(np.flatnonzero(n_nodes))
+    return pd.DataFrame(
+        {
+            "person_id": texts.chosen(names.texts, present),
+            "known_at": timestamps(known_at[present]),
+            "n_nodes": n_nodes[present],
+            "n_sources": n_sources[present],
+        }
     )
-    return out.assign(known_at=timestamps(out["known_at"].to_numpy()))
 
 
 def _golden(
-    values: pd.DataFrame, person: np.ndarray, labels: np.ndarray, nodes: pd.DataFrame
+    values: Chosen, person: np.ndarray, labels: np.ndarray, names: ids.Ids, nodes: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the golden record in the words of persons and records."""
-    of_label = np.empty(int(labels.max()) + 1 if len(labels) else 0, dtype=object)
+    of_label = np.zeros(int(labels.max(initial=-1)) + 1, dtype=np.int64)
     of_label[labels] = person
-    at = values["node"].to_numpy(np.int64)
     return pd.DataFrame(
         {
-            "person_id": pd.Series(of_label[values["label"].to_numpy(np.int64)], dtype="str"),
-            "attribute": values["attribute"].astype("str"),
-            "value": values["value"].astype("str"),
-            "source": nodes["source"].to_numpy()[at],
-            "record_id": nodes["record_id"].to_numpy()[at],
-            "known_at": values["known_at"].astype("datetime64[us]"),
-            "rule": values["rule"].astype("str"),
+            "person_id": texts.chosen(names.texts, of_label[values.label]),
+            "attribute": texts.chosen(values.attributes, values.attribute),
+            "value": texts.chosen(values.texts, values.value),
+            "source": nodes["source"].array.take(values.node),
+            "record_id": nodes["record_id"].array.take(values.node),
+            "known_at": timestamps(values.known_at),
+            "rule": texts.chosen(values.rules, values.attribute),
         }
     )

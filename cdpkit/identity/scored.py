@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
 
+from cdpkit import texts
 from cdpkit.errors import CdpkitError
-from cdpkit.identity import scoring
-from cdpkit.identity.blocking import blocks
+from cdpkit.identity import training
+from cdpkit.identity.blocking import candidates
 from cdpkit.identity.comparisons import representatives
 from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.groups import agglomerate
+from cdpkit.identity.links import Rulebook
+from cdpkit.identity.pairs import Compared, score
 from cdpkit.identity.posterior import odds
 from cdpkit.identity.scoring import ScoringModel
 
@@ -31,12 +35,16 @@ class Scored:
     blocks : DataFrame
         ``rule, n_blocks, n_pairs, blocks_left_out, pairs_left_out``: what was compared and what not.
     totals : dict
-        ``representatives``, ``pairs`` scored, and expected pairs of ``persons`` and of ``households``.
+        ``representatives``, ``pairs`` scored, and expected pairs of ``persons`` and of those who only look
+        like one (see `cdpkit.identity.posterior.odds`).
+    compared : Compared
+        The pairs as they were compared, for a later run to continue.
     """
 
     model: ScoringModel
     blocks: pd.DataFrame
     totals: Mapping[str, float]
+    compared: Compared = field(repr=False)
 
 
 def scored(
@@ -45,6 +53,8 @@ def scored(
     labels: np.ndarray,
     apart: list[tuple[int, int]],
     given: ScoringModel | bool | None,
+    book: Rulebook,
+    before: Scored | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray, Scored | None]:
     """Link the persons that exact keys left apart and that are more likely one than not.
 
@@ -60,12 +70,16 @@ def scored(
         Nodes that a decision keeps apart.
     given : ScoringModel, bool or None
         A model; or whether to learn one (None: when it is possible).
+    book : Rulebook
+        The rules by number.
+    before : Scored, optional
+        What an earlier run compared; what it says of the same contents is not found out again.
 
     Returns
     -------
     (DataFrame, ndarray, Scored or None)
-        Links ``left, right, rule, id_type, weight, known_at, state, refused_by, evidence`` between
-        nodes, the final label of each node, and how it was done.
+        Links ``left, right, rule, weight, known_at, state, refused_by, evidence`` between nodes, the final
+        label of each node, and how it was done.
 
     Raises
     ------
@@ -77,34 +91,27 @@ def scored(
     if given is False or n == 0:
         return _NO_LINKS, labels, None
     shared = _shared(evidence, status)
-    model = given if isinstance(given, ScoringModel) else None
+    model = given if isinstance(given, ScoringModel) else _learned(evidence, may, shared, given is True)
     if model is None:
-        every = representatives(evidence, np.where(may, np.arange(n), -1), n, shared).frame[may]
-        if not scoring.possible(every):
-            if given is True:
-                raise CdpkitError(
-                    f"scored pairs need Splink, {scoring.MIN_RECORDS} records and {scoring.MIN_FIELDS}"
-                    " comparable attributes, one of them a first name, birth date or national id",
-                    do="Install the extra `workbench`, pass a saved model, or leave `scoring` out",
-                )
-            return _NO_LINKS, labels, None
-        model = scoring.fit(every.reset_index(drop=True))
+        return _NO_LINKS, labels, None
     size = np.bincount(labels)
     found = representatives(evidence, np.where(may, labels, -1), len(size), shared)
-    keyed, report = blocks(found.frame[[name for name in found.frame if name in model.fields]])
-    pairs = scoring.score(model, found.frame, keyed)
-    log2_odds, shares = odds(pairs, len(size))
+    fields = {name: key for name, key in found.fields.items() if name in model.fields}
+    chosen = candidates(fields, len(size))
+    reused = before.compared if before and before.model.settings == model.settings else None
+    pairs, compared = score(model, fields, len(size), chosen.left, chosen.right, reused)
+    # Exact keys joined a chain of pairs for each person; they are of one person, and not compared again.
+    log2_odds, shares = odds(pairs, len(size), model.different, joined=int((size - 1).sum()))
     left, right = pairs["left"].to_numpy(np.int64), pairs["right"].to_numpy(np.int64)
     foes = [(int(labels[a]), int(labels[b])) for a, b in apart]
     group, state, why = agglomerate(len(size), left, right, log2_odds, size, foes)
-    kept = state != "none"
+    kept = state >= 0
     a, b = found.node[left[kept]], found.node[right[kept]]
     links = pd.DataFrame(
         {
             "left": np.minimum(a, b),
             "right": np.maximum(a, b),
-            "rule": RULE,
-            "id_type": None,
+            "rule": book.code(RULE),
             "weight": log2_odds[kept],
             "known_at": np.maximum(found.known_at[left[kept]], found.known_at[right[kept]]),
             "state": state[kept],
@@ -114,19 +121,40 @@ def scored(
     )
     totals = {"representatives": len(size), "pairs": len(pairs)} | shares
     final = pd.factorize(group[labels])[0].astype(np.int64)
-    return links, final, Scored(model, report, totals)
+    return links, final, Scored(model, chosen.blocks, totals, compared)
+
+
+def _learned(
+    evidence: Evidence, may: np.ndarray, shared: Mapping[str, np.ndarray], wanted: bool
+) -> ScoringModel | None:
+    """Learn a model from the records, or return None where they cannot teach one."""
+    nodes = np.flatnonzero(may)
+    of_node = np.full(len(may), -1, dtype=np.int64)
+    of_node[nodes] = np.arange(len(nodes))
+    every = representatives(evidence, of_node, len(nodes), shared).fields
+    if not training.possible(every, len(nodes)):
+        if wanted:
+            raise CdpkitError(
+                f"scored pairs need Splink, {training.MIN_RECORDS} records and {training.MIN_FIELDS}"
+                " comparable attributes, one of them a first name, birth date or national id",
+                do="Install the extra `workbench`, pass a saved model, or leave `scoring` out",
+            )
+        return None
+    sample = np.arange(len(nodes))
+    if len(nodes) > training.MAX_RECORDS:
+        sample = np.sort(np.random.default_rng(training.SEED).permutation(len(nodes))[: training.MAX_RECORDS])
+    return training.fit(every, len(nodes), sample)
 
 
 def _shared(evidence: Evidence, status: pd.DataFrame) -> dict[str, np.ndarray]:
     """Tell by identifier type and code which values are shared by too many."""
     many = status[status["status"] == "shared"]
-    return {
-        str(kind): np.isin(
-            evidence.keys[str(kind)].categories.to_numpy(dtype=object), rows["value"].to_numpy(dtype=object)
-        )
-        for kind, rows in many.groupby("id_type")
-        if kind in evidence.keys
-    }
+    out = {}
+    for kind, rows in many.groupby("id_type"):
+        if kind in evidence.keys:
+            values = texts.arrow(evidence.keys[str(kind)].categories)
+            out[str(kind)] = pc.is_in(values, texts.arrow(rows["value"])).to_numpy(zero_copy_only=False)
+    return out
 
 
 def _evidence(model: ScoringModel, pairs: pd.DataFrame) -> np.ndarray:
@@ -143,5 +171,5 @@ def _evidence(model: ScoringModel, pairs: pd.DataFrame) -> np.ndarray:
 
 
 _NO_LINKS = pd.DataFrame(
-    columns=["left", "right", "rule", "id_type", "weight", "known_at", "state", "refused_by", "evidence"]
+    columns=["left", "right", "rule", "weight", "known_at", "state", "refused_by", "evidence"]
 )

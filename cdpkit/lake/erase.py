@@ -30,6 +30,10 @@ _APART = ("lake", "published", "keys", "workspaces")
 _SAID = ("subject", "content", "reason")
 
 
+#: Small tables in which a row of nobody, or of somebody else, may spell an id: the column that does.
+_NAMING = {"merges": "into_record", "signals": "subject"}
+
+
 @dataclass(frozen=True)
 class Erasure:
     """What an erasure did, in counts: it names nobody.
@@ -212,7 +216,10 @@ def _clean_tables(lake: Lake, traces: Traces, journal: _Journal) -> dict[str, in
         for name in sorted(view.names()):
             table = view.dataset(name).table
             persons, nodes = person_columns(table), node_columns(table)
-            count = _delete_nodes(lake, view, table, nodes, traces) if nodes else 0
+            if name in _NAMING:
+                count = _filter(lake, view, table, _named_in(traces, _NAMING[name]))
+            else:
+                count = _delete_nodes(lake, view, table, nodes, traces) if nodes else 0
             if persons:
                 count += _rewrite(lake, view, table, _where(persons, "_persons"), traces)
             if name == "quarantine":
@@ -275,6 +282,14 @@ def _filter(lake: Lake, view: View, table: Table, theirs: Any) -> int:
 
 def _set_aside(traces: Traces) -> Any:
     return lambda row: traces.in_line(row["original"].decode("utf-8", "surrogateescape"), row["source"])
+
+
+def _named_in(traces: Traces, column: str) -> Any:
+    """Recognise rows of their records, and rows of nobody or of others that spell one of their ids."""
+    return lambda row: (
+        row.get("node_id") in traces.nodes
+        or (row[column] is not None and traces.in_line(row[column], row["source"]))
+    )
 
 
 def _spoken_of(traces: Traces) -> Any:

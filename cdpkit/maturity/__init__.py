@@ -4,8 +4,10 @@ from cdpkit.maturity.assessment import Assessment, assess, compared, declared_le
 from cdpkit.maturity.benchmarks import Benchmark, benchmarks
 from cdpkit.maturity.criteria import Criterion, checklists, criteria, scales
 from cdpkit.maturity.evidence import level, measure
+from cdpkit.maturity.formula import FORMULA
 from cdpkit.maturity.history import history, save
-from cdpkit.maturity.roadmap import FORMULA, gaps, next_actions, roadmap
+from cdpkit.maturity.reading import reading
+from cdpkit.maturity.roadmap import gaps, next_actions, roadmap
 from cdpkit.maturity.tools import data_loss
 from cdpkit.maturity.use_cases import UseCase, use_cases
 
@@ -28,6 +30,7 @@ __all__ = [
     "measure",
     "measured_levels",
     "next_actions",
+    "reading",
     "roadmap",
     "save",
     "scales",

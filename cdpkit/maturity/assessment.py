@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import FaultsError
 from cdpkit.maturity.criteria import LEVELS, Criterion, criteria, scales
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Points of a factor at which the next stage begins: halfway between two levels of answers.
 CUTS = (12.5, 37.5, 62.5, 87.5)
@@ -141,10 +142,13 @@ def compared(answers: Mapping[str, int | None], evidence: pd.DataFrame) -> pd.Da
 
     Examples
     --------
+    >>> import pandas as pd
     >>> evidence = pd.DataFrame({"evidence": ["identified_share"], "value": [.2], "n": [100], "level": [1]})
     >>> compared({"unified_profile": 3}, evidence).loc[0, ["declared", "measured", "gap"]].tolist()
     [3.0, 1.0, 2.0]
     """
+    import pandas as pd
+
     found = evidence.set_index("evidence")[["level", "value", "n"]]
     rows = pd.DataFrame(
         [(c.id, declared_levels(answers)[c.id], c.evidence) for c in criteria()],

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from cdpkit.maturity.criteria import read
 from cdpkit.metrics import answer
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cdpkit.engine import Engine
 
 
@@ -49,6 +49,7 @@ def measure(
     Examples
     --------
     >>> from cdpkit.engine import DuckDBEngine
+    >>> import pandas as pd
     >>> orders = pd.DataFrame({"source": ["shop"], "dataset": ["orders"], "content_hash": ["x"],
     ...     "file_name": ["orders.csv"], "contract_hash": ["y"], "records_in": [100], "good": [96],
     ...     "quarantined": [4], "run_id": ["r000001"]})
@@ -56,6 +57,8 @@ def measure(
     >>> found.set_index("evidence").loc["accepted_share", ["value", "level"]].tolist()
     [0.96, 2.0]
     """
+    import pandas as pd
+
     moment = pd.Timestamp(as_of)
     rows = []
     for name, about in declared().items():

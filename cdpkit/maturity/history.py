@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from cdpkit import decisions
 from cdpkit.maturity.assessment import declared_levels
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from cdpkit.decisions import Decision
     from cdpkit.engine import Engine
     from cdpkit.workspace import Workspace
@@ -73,6 +73,8 @@ def history(engine: Engine, workspace: Workspace | None = None) -> pd.DataFrame:
     DataFrame
         ``decided_at, name, author, answers, tools, pending``.
     """
+    import pandas as pd
+
     stored = engine.query(
         f"SELECT decision_id, event_time, subject, author, content FROM decisions WHERE kind = '{KIND}'"
     ).to_pandas()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from cdpkit.maturity.assessment import Assessment
 from cdpkit.maturity.criteria import LEVELS, criteria, scales
+from cdpkit.maturity.formula import HELD_BACK
 
-#: How much more a criterion of the weakest factor matters: that factor caps the stage.
-HELD_BACK = 1.5
-
-#: The formula of the order, as the page shows it.
-FORMULA = {
-    "fr": "priorité = impact × part du chemin restant ÷ effort, × 1,5 dans le facteur le plus faible",
-    "en": "priority = impact × share of the way left ÷ effort, × 1.5 in the weakest factor",
-}
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def gaps(assessment: Assessment) -> pd.DataFrame:
@@ -35,6 +30,8 @@ def gaps(assessment: Assessment) -> pd.DataFrame:
     >>> top[["criterion", "priority"]].to_numpy().tolist()
     [['roadmap', 4.5]]
     """
+    import pandas as pd
+
     top = LEVELS[-1]
     rows = []
     for place, criterion in enumerate(criteria()):

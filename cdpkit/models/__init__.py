@@ -2,46 +2,102 @@
 
 from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
 from cdpkit.models.carts import CartCauses
+from cdpkit.models.churn import (
+    ChurnClassifier,
+    ContractHazard,
+    RetentionPlan,
+    ShiftedBetaGeometric,
+    contract_periods,
+    retention_plan,
+)
+from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.ladder import Rung, climb
+from cdpkit.models.lifetime import (
+    LEVERS,
+    BetaGeoNBD,
+    CustomerLifetimeValue,
+    GammaGamma,
+    ModifiedBetaGeoNBD,
+    ParetoNBD,
+    PastValue,
+    ValueScorer,
+    by_group,
+    cohorts,
+    opportunities,
+    served_value,
+    summary,
+)
+from cdpkit.models.lookalike import Lookalike
+from cdpkit.models.moments import SendTime
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
+from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
+from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
 from cdpkit.models.tiers import Tiers
+from cdpkit.models.uplift import UpliftRanker
 from cdpkit.models.upsell import UpsellTiming
 
 __all__ = [
     "BASE",
+    "LEVERS",
     "AppetenceClassifier",
+    "Attribution",
+    "BetaGeoNBD",
     "CartCauses",
+    "ChurnClassifier",
+    "BehaviourClusters",
     "Columns",
+    "ContractHazard",
+    "CustomerLifetimeValue",
     "Drift",
     "FrameError",
+    "GammaGamma",
+    "Lookalike",
+    "ModifiedBetaGeoNBD",
+    "ParetoNBD",
+    "PastValue",
     "Profile",
     "Reason",
+    "Recommender",
+    "RetentionPlan",
     "RuleBaseline",
     "Rung",
     "Scorer",
+    "SendTime",
+    "ShiftedBetaGeometric",
     "Tiers",
+    "UpliftRanker",
     "UpsellTiming",
+    "ValueScorer",
     "Verdict",
     "ablation",
     "build_card",
+    "by_group",
     "card_markdown",
     "climb",
+    "cohorts",
     "common_reasons",
+    "contract_periods",
     "fairness",
     "importance",
+    "opportunities",
+    "retention_plan",
+    "score_rows",
     "sensitive_columns",
     "sensitive_topic",
     "served",
+    "served_value",
     "spark_trees",
+    "summary",
     "top_reasons",
     "without_sensitive",
 ]

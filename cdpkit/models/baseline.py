@@ -25,6 +25,16 @@ Array = NDArray[np.float64]
 #: People of prior weight, at the overall rate, in each bin and among the missing.
 PRIOR_PEOPLE = 10.0
 
+#: What a gain is counted in, in English and in French.
+MEASURES = {
+    "nat": ("nat a person", "nat par personne"),
+    "rank": ("in the log of a held-out seed's rank", "en log du rang d'un membre mis à part"),
+    "ndcg": ("NDCG a person", "NDCG par personne"),
+    "z": ("standard errors", "erreurs types"),
+    "qini": ("of Qini, outcomes a treated person", "de Qini, par personne traitée"),
+    "gini": ("of Gini of spend", "de Gini de la dépense"),
+}
+
 
 class RuleBaseline(ClassifierMixin, BaseEstimator):
     """Rank people by one column, with probabilities learned from the past so that log-loss is fair.
@@ -177,12 +187,15 @@ class Verdict:
         Log-loss of the rule minus that of the model, on later or held-out rows, and its standard error.
     people : int
         Units compared.
+    measure : str
+        What the gain is counted in, one of `MEASURES`: log-loss unless another measure judges.
     """
 
     decided_by: str
     gain: float
     se: float
     people: int
+    measure: str = "nat"
 
     def sentence(self, language: str = "en") -> str:
         """Say the verdict in words.
@@ -193,17 +206,18 @@ class Verdict:
         'The model is no better than the rule (gain 0.0010 ± 0.0020 nat a person): the rule is served.'
         """
         gain, se = f"{self.gain:.4f}", f"{self.se:.4f}"
+        english, french = MEASURES[self.measure]
         if language == "fr":
             gain, se = gain.replace(".", ","), se.replace(".", ",")
             if self.decided_by == "model":
-                return f"Le modèle fait mieux que la règle (gain {gain} ± {se} nat par personne)."
+                return f"Le modèle fait mieux que la règle (gain {gain} ± {se} {french})."
             return (
-                f"Le modèle ne fait pas mieux que la règle (gain {gain} ± {se} nat par personne) : "
+                f"Le modèle ne fait pas mieux que la règle (gain {gain} ± {se} {french}) : "
                 "la règle est appliquée."
             )
         if self.decided_by == "model":
-            return f"The model beats the rule (gain {gain} ± {se} nat a person)."
-        return f"The model is no better than the rule (gain {gain} ± {se} nat a person): the rule is served."
+            return f"The model beats the rule (gain {gain} ± {se} {english})."
+        return f"The model is no better than the rule (gain {gain} ± {se} {english}): the rule is served."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict, ready for JSON."""

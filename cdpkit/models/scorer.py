@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,10 @@ class Scorer:
     >>> scores[["person_id", "tier", "decided_by"]].values.tolist()[0]
     ['p0', 'cold', 'appetence:1']
     """
+
+    #: What `load` reads back.
+    model_class: ClassVar[Any] = AppetenceClassifier
+    rule_class: ClassVar[Any] = RuleBaseline
 
     def __init__(
         self,
@@ -202,6 +206,10 @@ class Scorer:
         """Return the served probability of each row."""
         return self._ask("predict_proba", self._features(X))[:, 1]
 
+    def resemblance(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return 0 to 100: the served estimator's likeness to those who met the definition."""
+        return self._ask("resemblance", self._features(X))
+
     def _ask(self, question: str, features: pd.DataFrame) -> Any:
         if self.rule_decides:
             return getattr(self.estimator, question)(features)
@@ -254,7 +262,7 @@ class Scorer:
                 "percentile": self.tiers.percentile(score),
                 "decile": self.tiers.decile(score),
                 "tier": pd.Series(tier, index=X.index, dtype="str"),
-                "resemblance": self._ask("resemblance", X),
+                "resemblance": self.resemblance(X),
                 "reasons": pd.Series(
                     told if reasons else [[] for _ in range(len(X))], index=X.index, dtype=object
                 ),
@@ -336,7 +344,7 @@ class Scorer:
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path) -> Scorer:
+    def load(cls, folder: str | Path) -> Self:
         """Read back what `save` wrote.
 
         Raises
@@ -348,8 +356,8 @@ class Scorer:
         content = read_json(folder / "scorer.json", "scorer")
         scorer = cls(
             content["name"],
-            AppetenceClassifier.load(folder / "model"),
-            RuleBaseline.load(folder / "rule") if content["rule"] else None,
+            cls.model_class.load(folder / "model"),
+            cls.rule_class.load(folder / "rule") if content["rule"] else None,
             Verdict(**content["verdict"]) if content["verdict"] else None,
             content["definition"],
             plain(read_json(folder / "card.json", "model-card")),

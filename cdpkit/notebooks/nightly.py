@@ -21,7 +21,7 @@ from cdpkit.tracking.store import reap
 from cdpkit.workspace import Workspace
 
 #: Topics of an ordinary night, in no order of their own: numbers of the files give it.
-CORE = ("load", "identity", "features", "appetence", "audiences", "pages")
+CORE = ("load", "identity", "features", "appetence", "audiences", "maturity", "pages")
 
 #: Called before a step (no verdict yet) and after it: number from 1, how many, topic, verdict.
 Progress = Callable[[int, int, str, Verdict | None], None]

@@ -1,60 +1,54 @@
-"""Audiences: a rule over scores, minus everyone who may not or should not be contacted."""
+"""Audiences: a rule over persons, minus everyone who may not or should not be contacted."""
 
 from __future__ import annotations
 
-import hashlib
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-import sqlglot
-from sqlglot import exp
 
-from cdpkit import consent
-from cdpkit.errors import CdpkitError, NotEnoughDataError
-from cdpkit.identity.hashing import identifier_hash
+from cdpkit.errors import CdpkitError, FaultsError, NotEnoughDataError
 from cdpkit.schema import TABLES
+from cdpkit.segments import contact, ledger, mastery, people
+from cdpkit.segments.contact import ADDRESSES
+from cdpkit.segments.ledger import Cap
+from cdpkit.segments.offers import Offer
+from cdpkit.segments.rule import Rule
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
 
+__all__ = ["ADDRESSES", "LIFTED", "REASONS", "Audience", "AudienceResult", "build"]
+
 #: Why a candidate is left out, in the order in which the reasons are tried.
 REASONS = (
     "merged",
+    "left_out",
+    "suspended",
     "unsubscribed",
     "no_consent",
     "no_address",
-    "source_terms",
     "address_refused",
     "same_address",
     "bounced",
+    "source_terms",
+    "not_eligible",
+    "already_bought",
+    "excluded",
+    "capped",
+    "too_recent",
     "bought_lately",
     "control",
 )
 
-#: The attribute of the golden record through which a channel reaches a person.
-ADDRESSES = {"email": "email", "sms": "phone", "call": "phone"}
+#: Reasons that do not hold for somebody put in by hand. What protects the person, the offer's own
+#: conditions and the control group stand.
+LIFTED = ("already_bought", "excluded", "capped", "too_recent", "bought_lately")
 
-_RULE_NODES = (
-    exp.And,
-    exp.Or,
-    exp.Not,
-    exp.Paren,
-    exp.EQ,
-    exp.NEQ,
-    exp.GT,
-    exp.GTE,
-    exp.LT,
-    exp.LTE,
-    exp.In,
-    exp.Between,
-    exp.Column,
-    exp.Identifier,
-    exp.Literal,
-    exp.Boolean,
-    exp.Neg,
-)
+#: Reasons whose persons may come from elsewhere: see `build`.
+_GIVEN = ("suspended", "source_terms", "not_eligible", "excluded", "capped", "too_recent")
 
 
 @dataclass(frozen=True)
@@ -65,39 +59,84 @@ class Audience:
     ----------
     name : str
         Name of the audience, for instance ``"hot_email"``.
-    model : str
-        Model whose scores are filtered.
+    model : str, optional
+        Start from the persons this model scored, best first; the rule may then name the columns of its
+        scores. Without one: from everybody.
     where : str
-        Condition over the columns of ``scores``, for instance ``"tier = 'hot'"``. Parsed, never pasted.
+        A rule (see `cdpkit.segments.rule.Rule`), for instance ``"tier = 'hot' and age >= 18"``. Parsed,
+        never pasted; empty takes everybody.
     channel : str
         Channel the message would take; consent is asked for it.
     quiet_days : int
         Leave out who bought within this many days.
     control_share : float
         Share of the eligible kept aside, in [0, 1), to measure what the campaign changed.
+    exclude : tuple of str
+        Rules whose persons are left out.
+    without, among : tuple of str
+        Stored audiences: whoever is in one of `without` is left out; with `among`, only the persons of
+        those are candidates.
+    match : {"any", "all"}
+        Whether one audience of `among` is enough, or all are needed.
+    offer : Offer, optional
+        What is proposed: nobody is kept on a channel where it may not be made.
+    rest_days : int
+        Leave out who was sent anything within this many days, on whichever channel; 0 for none.
+    caps : tuple of Cap
+        Leave out who reached one of these caps of contacts; see `cdpkit.segments.ledger`.
+    barred_sources : tuple of str
+        Sources whose terms forbid this use: an address that comes from one is not written to.
+
+    Raises
+    ------
+    FaultsError
+        With every fault of the audience but its rules', which say their own.
 
     Examples
     --------
     >>> Audience("hot_email", model="appetence", where="tier = 'hot'", channel="email").channel
     'email'
+    >>> print(Audience("adults", where="age >= 18").rule.sentence("en"))
+    age is at least 18 years
     """
 
     name: str
-    model: str
-    where: str
+    model: str | None = None
+    where: str = ""
     channel: str = "email"
     quiet_days: int = 7
     control_share: float = 0.1
+    exclude: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    among: tuple[str, ...] = ()
+    match: str = "any"
+    offer: Offer | None = None
+    rest_days: int = 0
+    caps: tuple[Cap, ...] = ()
+    barred_sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        faults = []
         if self.channel not in ADDRESSES:
             ready = ", ".join(ADDRESSES)
-            raise CdpkitError(
-                "`channel` must be one an audience can leave by", self.channel, f"One of {ready}"
-            )
+            faults.append(f"`channel` must be one an audience can leave by ({ready}); got {self.channel}")
         if not 0 <= self.control_share < 1:
-            raise CdpkitError("`control_share` must be in [0, 1)", str(self.control_share))
-        _parse(self.where)
+            faults.append(f"`control_share` must be in [0, 1); got {self.control_share}")
+        for name in ("quiet_days", "rest_days"):
+            if getattr(self, name) < 0:
+                faults.append(f"`{name}` must be >= 0; got {getattr(self, name)}")
+        if self.match not in ("any", "all"):
+            faults.append(f"`match` must be 'any' or 'all'; got {self.match!r}")
+        if faults:
+            raise FaultsError(f"audience {self.name!r}", faults)
+        for text in (self.where, *self.exclude):
+            if text:
+                Rule.parse(text, self.model)
+
+    @property
+    def rule(self) -> Rule | None:
+        """The rule, read; None takes everybody."""
+        return Rule.parse(self.where, self.model) if self.where else None
 
 
 @dataclass(frozen=True)
@@ -127,28 +166,40 @@ class AudienceResult:
         return self.candidates.loc[self.candidates["included"], "person_id"].tolist()
 
 
-def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> AudienceResult:
-    """Apply an audience's rule to the scores of a date, and say why each candidate is kept or left out.
+def build(
+    engine: Engine,
+    audience: Audience,
+    *,
+    as_of: pd.Timestamp,
+    blocked: Mapping[str, pd.DataFrame] | None = None,
+) -> AudienceResult:
+    """Apply an audience's rule at a date, and say why each candidate is kept or left out.
 
-    The scores are those of `as_of`; whether somebody may be contacted is asked of everything known now:
-    a refusal that came after the scores counts.
+    Features and scores are those of `as_of`; whether somebody may be contacted is asked of everything
+    known now: a refusal that came after the scores counts.
 
     Parameters
     ----------
     engine : Engine
-        Sees ``scores, golden, membership, consents, source_terms, messages, orders``.
+        Sees ``scores, golden, membership, consents, source_terms, messages, orders, audiences,
+        decisions`` and what the rules name.
     audience : Audience
         The rule, the channel and the precautions.
     as_of : Timestamp
         Date of the scores.
+    blocked : mapping of str to DataFrame, optional
+        Further persons to leave out (``person_id``) by reason. Who is suspended at `as_of` is left out
+        anyway.
 
     Returns
     -------
     AudienceResult
         Counts add up: candidates = kept + left out, each person left out once, for the first
         reason of `REASONS` that holds. Without a recorded consent nobody is kept, nor through an address
-        whose source's terms do not allow it at `as_of`. An address is written to once, and not at all where
-        one of its holders refused.
+        whose source's terms do not allow it at `as_of`. An address is written to once, and not at all
+        where one of its holders refused. Somebody put in by hand is a
+        candidate whatever the rule says, and the reasons of `LIFTED` do not hold for them; somebody left
+        out by hand is out.
 
     Raises
     ------
@@ -160,129 +211,182 @@ def build(engine: Engine, audience: Audience, *, as_of: pd.Timestamp) -> Audienc
         raise NotEnoughDataError(
             "an audience must have scores to choose from", f"no score of {audience.model}", "Run its notebook"
         )
-    found = engine.query(_candidates(audience, as_of)).to_pandas()
-    facts = engine.query(_contact_facts(audience, as_of)).to_pandas().set_index("person_id")
-    granted = consent.permitted_persons(engine, "activation", channel=audience.channel)
-    facts["address"] = [
-        None if pd.isna(value) else identifier_hash(ADDRESSES[audience.channel], value, "google")
-        for value in facts["address"]
-    ]
-    facts["granted"] = facts.index.isin(granted["person_id"])
-    refused = set(facts.loc[facts["decided"] & ~facts["granted"], "address"].dropna())
-    facts = facts.reindex(found["person_id"])
-    merged = facts["decided"].isna().to_numpy()
-    address = facts["address"].to_numpy(dtype=object)
-    flags = facts.drop(columns="address").fillna(False).astype(bool)
-    open_to = flags["granted"].to_numpy() & ~flags["unsubscribed"].to_numpy()
-    blocked = {
-        "merged": merged,
-        "unsubscribed": flags["unsubscribed"].to_numpy(),
-        "no_consent": ~flags["granted"].to_numpy(),
-        "no_address": pd.isna(address),
-        "source_terms": flags["against_terms"].to_numpy(),
-        "address_refused": np.array([value in refused for value in address], dtype=bool),
-        "same_address": pd.Series(address).where(open_to).duplicated().to_numpy() & ~pd.isna(address),
-        "bounced": flags["bounced"].to_numpy(),
-        "bought_lately": flags["bought_lately"].to_numpy(),
-        "control": _in_control(audience, found["person_id"]),
-    }
-    reason = np.select([blocked[r] for r in REASONS], REASONS, default="")
+    engine.register("_by_hand", mastery.overridden(engine, audience.name))
+    engine.materialise("_candidates", _candidates(engine, audience, as_of))
+    contact.prepare(engine, audience.channel, "_candidates")
+    tests = _tests(engine, audience, as_of, _blocked(engine, audience, as_of, blocked or {}))
+    engine.materialise("_verdicts", _verdicts(audience, tests))
+    found = engine.query("SELECT person_id, reason, decided_by FROM _verdicts ORDER BY place").to_pandas()
+    counted = engine.query("SELECT reason, count(*) AS n FROM _verdicts GROUP BY reason").to_pandas()
     candidates = pd.DataFrame(
         {
             "audience": audience.name,
             "as_of": as_of,
             "person_id": found["person_id"],
-            "included": reason == "",
-            "excluded_by": pd.Series(reason, index=found.index).where(reason != "", None),
+            "included": found["reason"].isna(),
+            "excluded_by": found["reason"],
             "decided_by": found["decided_by"],
         }
     )
-    return AudienceResult(audience, as_of, candidates[list(TABLES["audiences"].names)], _waterfall(reason))
+    counts = dict(zip(counted["reason"].fillna(""), counted["n"], strict=True))
+    return AudienceResult(audience, as_of, candidates[list(TABLES["audiences"].names)], _waterfall(counts))
 
 
-def _parse(where: str) -> exp.Expr:
-    """Parse a rule; refuse whatever is not a comparison over columns of `scores`."""
-    try:
-        tree = sqlglot.parse_one(where, read="duckdb")
-    except sqlglot.errors.ParseError as error:
-        raise CdpkitError("an audience's rule must parse", where, "Write e.g. tier = 'hot'") from error
-    for node in tree.walk():
-        if not isinstance(node, _RULE_NODES):
-            raise CdpkitError(
-                "an audience's rule must compare columns of `scores` with values",
-                f"{type(node).__name__} in {where!r}",
-                "Use =, <>, <, >, IN, BETWEEN, AND, OR, NOT",
-            )
-        if isinstance(node, exp.Column) and node.name not in TABLES["scores"]:
-            raise CdpkitError("an audience's rule must name columns of `scores`", f"{node.name!r}")
-    return tree
-
-
-def _candidates(audience: Audience, as_of: pd.Timestamp) -> exp.Select:
-    """Select the persons whose scores satisfy the rule, best first."""
-    return (
-        exp.select("person_id", "decided_by")
-        .from_("scores")
-        .where(exp.column("model").eq(exp.Literal.string(audience.model)))
-        .where(exp.column("as_of").eq(_timestamp(as_of)))
-        .where(_parse(audience.where))
-        .order_by("score DESC", "person_id")
-    )
-
-
-def _contact_facts(audience: Audience, as_of: pd.Timestamp) -> str:
-    """Write the query that tells, for each person of today, what stands for and against a contact."""
-    t, channel = _timestamp(as_of).sql(dialect="duckdb"), exp.Literal.string(audience.channel).sql()
+def _candidates(engine: Engine, audience: Audience, as_of: pd.Timestamp) -> str:
+    """Build the query of the candidates: ``person_id, decided_by, place``, best first."""
+    rule, t = audience.rule, people.literal(as_of)
+    if rule is not None:
+        chosen = people.matching_sql(engine, rule, as_of, scored_by=audience.model)
+    elif audience.model is not None:
+        chosen = f"SELECT person_id FROM scores WHERE model = {_text(audience.model)} AND as_of = {t}"
+    else:
+        chosen = people.everybody_sql(as_of)
+    if audience.among:
+        needed = len(set(audience.among)) if audience.match == "all" else 1
+        stored = f"""SELECT person_id FROM ({_stored(audience.among)}) AS held
+                     GROUP BY person_id HAVING count(DISTINCT audience) >= {needed}"""
+        chosen = f"SELECT person_id FROM ({chosen}) AS found WHERE person_id IN ({stored})"
+    scored = "SELECT NULL::VARCHAR AS person_id, NULL::DOUBLE AS score, NULL::VARCHAR AS decided_by LIMIT 0"
+    if audience.model is not None:
+        scored = f"""SELECT person_id, score, decided_by FROM scores
+                     WHERE model = {_text(audience.model)} AND as_of = {t}"""
     return f"""
-    WITH member AS (
-      SELECT node_id, person_id FROM membership WHERE known_to IS NULL
-    ), reactions AS (
-      SELECT person_id,
-             max(greatest(unsubscribed_at, complained_at)) AS left_at,
-             arg_max(bounced_at IS NOT NULL, event_time) AS bounced
-      FROM messages JOIN member USING (node_id) WHERE channel = {channel} GROUP BY person_id
-    ), bought AS (
-      SELECT DISTINCT person_id, TRUE AS bought_lately
-      FROM orders JOIN member USING (node_id)
-      WHERE event_time >= {t} - INTERVAL {int(audience.quiet_days)} DAY AND cancelled_at IS NULL
-    ), spoken AS (
-      SELECT person_id, TRUE AS decided, max(event_time) FILTER (status = 'granted') AS granted_at
-      FROM consents JOIN member USING (node_id)
-      WHERE purpose = 'activation' AND channel IN ({channel}, '*') GROUP BY person_id
-    ), addressed AS (
-      SELECT person_id, value AS address, NOT u.allowed OR coalesce(u.until <= {t}, FALSE) AS against_terms
-      FROM golden AS g LEFT JOIN source_terms AS u ON u.source = g.source AND u.purpose = 'activation'
-      WHERE attribute = '{ADDRESSES[audience.channel]}'
+    WITH chosen AS ({chosen}), scored AS ({scored}), every AS (
+      SELECT person_id, FALSE AS by_hand FROM chosen
+      UNION ALL SELECT person_id, TRUE FROM _by_hand
+      WHERE include AND person_id NOT IN (SELECT person_id FROM chosen)
     )
-    SELECT person_id, address,
-           left_at IS NOT NULL AND (granted_at IS NULL OR left_at >= granted_at) AS unsubscribed,
-           coalesce(bounced, FALSE) AS bounced, coalesce(bought_lately, FALSE) AS bought_lately,
-           coalesce(decided, FALSE) AS decided, coalesce(against_terms, FALSE) AS against_terms
-    FROM (SELECT DISTINCT person_id FROM member)
-    LEFT JOIN addressed USING (person_id) LEFT JOIN reactions USING (person_id)
-    LEFT JOIN bought USING (person_id) LEFT JOIN spoken USING (person_id)
+    SELECT e.person_id, CASE WHEN e.by_hand THEN 'override' ELSE coalesce(s.decided_by, 'rule') END AS
+      decided_by,
+           row_number() OVER (ORDER BY s.score DESC NULLS LAST, e.person_id) AS place
+    FROM every AS e LEFT JOIN scored AS s ON s.person_id = e.person_id
     """
 
 
-def _in_control(audience: Audience, persons: pd.Series) -> np.ndarray:
-    """Draw the control group by hash, so that a person stays in it from run to run."""
-    draws = [
-        int.from_bytes(hashlib.sha256(f"{audience.name}:{person}".encode()).digest()[:4], "big")
-        for person in persons
+def _blocked(
+    engine: Engine, audience: Audience, as_of: pd.Timestamp, given: Mapping[str, pd.DataFrame]
+) -> dict[str, pd.DataFrame]:
+    """Return the persons to leave out by reason: those given, the suspended, and who reached a cap."""
+    found = {"suspended": ledger.suspended(engine, as_of, channel=audience.channel)}
+    if audience.caps:
+        found["capped"] = ledger.capped(engine, as_of, channel=audience.channel, caps=audience.caps)
+    for reason, frame in given.items():
+        found[reason] = pd.concat(
+            [f[["person_id"]].astype("str") for f in (found.get(reason), frame) if f is not None]
+        )
+    return {reason: frame for reason, frame in found.items() if len(frame)}
+
+
+def _tests(
+    engine: Engine, audience: Audience, as_of: pd.Timestamp, blocked: Mapping[str, pd.DataFrame]
+) -> dict[str, str]:
+    """Return the condition of each reason, over candidates ``c`` and contact facts ``f``."""
+    strange = sorted(set(blocked) - set(_GIVEN))
+    if strange:
+        raise CdpkitError(f"`blocked` must give reasons of {', '.join(_GIVEN)}", got=", ".join(strange))
+    open_to = "f.granted AND NOT f.unsubscribed AND f.address IS NOT NULL"
+    engine.materialise(
+        "_twice",
+        f"""SELECT person_id FROM (
+              SELECT c.person_id, row_number() OVER (PARTITION BY f.address ORDER BY c.place) AS turn
+              FROM _candidates AS c JOIN {contact.CONTACT} AS f USING (person_id) WHERE {open_to}
+            ) AS turns WHERE turn > 1""",
+    )
+    refusing = f"SELECT address FROM {contact.CONTACT} WHERE refused AND address IS NOT NULL"
+    barred = ", ".join(map(_text, audience.barred_sources)) or "NULL"
+    t = people.literal(as_of)
+    against = f"""SELECT source FROM source_terms
+                  WHERE purpose = 'activation' AND (NOT allowed OR coalesce(until <= {t}, FALSE))"""
+    bought = f"""SELECT person_id FROM orders JOIN membership USING (node_id) WHERE known_to IS NULL
+                 AND event_time >= {t} - INTERVAL {int(audience.quiet_days)} DAY AND cancelled_at IS NULL"""
+    sent = f"""SELECT person_id FROM messages JOIN membership USING (node_id) WHERE known_to IS NULL
+               AND event_time >= {t} - INTERVAL {int(audience.rest_days)} DAY"""
+    tests = {
+        "merged": "f.person_id IS NULL",
+        "left_out": "c.person_id IN (SELECT person_id FROM _by_hand WHERE NOT include)",
+        "unsubscribed": "f.unsubscribed",
+        "no_consent": "NOT f.granted",
+        "no_address": "f.address IS NULL",
+        "address_refused": f"f.address IN ({refusing})",
+        "same_address": "c.person_id IN (SELECT person_id FROM _twice)",
+        "bounced": "f.bounced",
+        "source_terms": f"f.address_source IN ({barred}) OR f.address_source IN ({against})",
+        "bought_lately": f"c.person_id IN ({bought})",
+        "control": _control(audience),
+    }
+    if audience.rest_days:
+        tests["too_recent"] = f"c.person_id IN ({sent})"
+    apart = [
+        people.matching_sql(engine, Rule.parse(text, audience.model), as_of) for text in audience.exclude
     ]
-    return np.array(draws, dtype=np.int64) < audience.control_share * 2**32
+    if audience.without:
+        apart.append(f"SELECT person_id FROM ({_stored(audience.without)}) AS held")
+    if apart:
+        tests["excluded"] = " OR ".join(f"c.person_id IN ({query})" for query in apart)
+    tests |= _offer_tests(engine, audience, as_of)
+    for reason, frame in blocked.items():
+        engine.register(f"_{reason}", frame[["person_id"]].drop_duplicates().astype("str"))
+        given = f"c.person_id IN (SELECT person_id FROM _{reason})"
+        tests[reason] = f"({tests[reason]}) OR {given}" if reason in tests else given
+    return tests
 
 
-def _waterfall(reason: np.ndarray) -> pd.DataFrame:
+def _offer_tests(engine: Engine, audience: Audience, as_of: pd.Timestamp) -> dict[str, str]:
+    """Return who an offer is not for, and who has it."""
+    offer = audience.offer
+    if offer is None:
+        return {}
+    tests = {"not_eligible": "TRUE" if audience.channel not in offer.channels else "FALSE"}
+    if offer.eligible is not None and tests["not_eligible"] == "FALSE":
+        may = people.matching_sql(engine, Rule.parse(offer.eligible), as_of)
+        tests["not_eligible"] = f"c.person_id NOT IN ({may})"
+    if offer.products:
+        products = ", ".join(map(_text, offer.products))
+        tests["already_bought"] = f"""c.person_id IN (
+            SELECT person_id FROM order_lines AS l JOIN membership USING (node_id)
+            LEFT JOIN orders AS o ON o.order_id = l.order_id
+            WHERE known_to IS NULL AND l.product_id IN ({products}) AND l.returned_at IS NULL
+              AND o.cancelled_at IS NULL
+              AND l.event_time >= {people.literal(as_of)} - INTERVAL {int(offer.bought_days)} DAY)"""
+    return tests
+
+
+def _verdicts(audience: Audience, tests: Mapping[str, str]) -> str:
+    """Build the query of each candidate's first reason; null for who is kept."""
+    steps = []
+    for reason in REASONS:
+        if reason in tests:
+            by_hand = "c.person_id NOT IN (SELECT person_id FROM _by_hand WHERE include) AND "
+            steps.append(f"WHEN {by_hand if reason in LIFTED else ''}({tests[reason]}) THEN '{reason}'")
+    return f"""SELECT c.person_id, c.decided_by, c.place, CASE {" ".join(steps)} END AS reason
+               FROM _candidates AS c LEFT JOIN {contact.CONTACT} AS f ON f.person_id = c.person_id"""
+
+
+def _control(audience: Audience) -> str:
+    """Draw the control group by hash, so that a person stays in it from run to run."""
+    bound = min(math.ceil(audience.control_share * 2**32), 2**32 - 1)
+    drawn = f"substr(sha256(concat({_text(audience.name)}, ':', c.person_id)), 1, 8)"
+    return f"{drawn} < '{bound:08x}'"
+
+
+def _stored(names: tuple[str, ...]) -> str:
+    """Build the query of the persons kept in stored audiences, at the last date of each."""
+    listed = ", ".join(map(_text, names))
+    return f"""SELECT audience, person_id FROM audiences WHERE included AND audience IN ({listed})
+               QUALIFY as_of = max(as_of) OVER (PARTITION BY audience)"""
+
+
+def _text(value: str) -> str:
+    """Spell a text as a literal."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _waterfall(counts: Mapping[str, int]) -> pd.DataFrame:
     """Count who leaves at each reason, from all candidates down to who is kept."""
-    rows, left = [("candidates", 0, len(reason))], len(reason)
+    left = int(sum(counts.values()))
+    rows = [("candidates", 0, left)]
     for name in REASONS:
-        out = int((reason == name).sum())
+        out = int(counts.get(name, 0))
         left -= out
         rows.append((name, out, left))
     return pd.DataFrame(rows, columns=["reason", "n_out", "n_left"])
-
-
-def _timestamp(moment: pd.Timestamp) -> exp.Expr:
-    """Spell a UTC time as a typed literal."""
-    return exp.cast(exp.Literal.string(moment.isoformat(sep=" ")), "TIMESTAMP")

@@ -1,22 +1,166 @@
-"""The file that leaves: hashed keys, a manifest that accounts for everyone, and a log."""
+"""The file that leaves: tried first, with a manifest that accounts for everyone, and a log."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from sqlglot import exp
 
-from cdpkit.identity.hashing import identifier_hash
-from cdpkit.segments.audience import ADDRESSES, AudienceResult
+from cdpkit.errors import ConsentError, FaultsError, NotEnoughDataError
+from cdpkit.identity.hashing import identifier_hash, text_hash
+from cdpkit.normalise import phone_key
+from cdpkit.segments import contact, people
+from cdpkit.segments.audience import REASONS, Audience, AudienceResult
+from cdpkit.segments.destinations import SAID, SCORED, Column, Destination, Processor, destination
+from cdpkit.segments.sheets import clear_addresses, render
 
 if TYPE_CHECKING:
+    from cdpkit.engine import Engine
     from cdpkit.run import Run
 
+_LEAVING = "_leaving"
 
-def export(run: Run, result: AudienceResult, *, destination: str, scheme: str = "google") -> dict:
+
+@dataclass(frozen=True)
+class Handover:
+    """A file tried before it leaves.
+
+    Attributes
+    ----------
+    result : AudienceResult
+        The audience.
+    persons : Series
+        Person of each row.
+    content : bytes
+        The file.
+    manifest : dict
+        What it says of itself; `faults` in it say why it may not leave.
+    """
+
+    result: AudienceResult
+    persons: pd.Series
+    content: bytes
+    manifest: dict[str, Any]
+
+    @property
+    def faults(self) -> list[str]:
+        """Why it may not leave."""
+        return self.manifest["faults"]
+
+
+def plan(
+    engine: Engine,
+    result: AudienceResult,
+    *,
+    to: str,
+    purpose: str = "activation",
+    recipient: str = "",
+    processor: Processor | None = None,
+    value_model: str = "",
+    currency: str = "EUR",
+) -> Handover:
+    """Make the file of an audience for one destination, and say what stops it: nothing is written.
+
+    Permission is asked again, now and for each key: a phone leaves under the agreement to be written to
+    by SMS, an e-mail address under its own. Who has no key left is out, and counted.
+
+    Parameters
+    ----------
+    engine : Engine
+        As for `cdpkit.segments.build`.
+    result : AudienceResult
+        The audience, its candidates and its waterfall.
+    to : str
+        A key of `cdpkit.segments.destinations.DESTINATIONS`.
+    purpose : str
+        What the file is for.
+    recipient : str
+        Who receives it; the destination's name by default.
+    processor : Processor, optional
+        Needed where addresses leave in clear.
+    value_model : str
+        Model whose score is the value, the tier and the decile of the file; the audience's by default.
+    currency : str
+        Of the predicted value.
+
+    Returns
+    -------
+    Handover
+        The file, its manifest and its faults.
+
+    Raises
+    ------
+    ConsentError
+        When the purpose is none of the destination's, or a clear file has no processor declared for it.
+    CdpkitError
+        When the destination is unknown.
+    """
+    place = destination(to)
+    _permit(place, purpose, processor)
+    audience = result.audience
+    columns = place.resolved(audience.channel)
+    kept = result.candidates.loc[result.candidates["included"], ["person_id"]].astype("str")
+    engine.register(_LEAVING, kept)
+    said = {
+        "audience": audience.name,
+        "as_of": result.as_of.date().isoformat(),
+        "surface": place.surface,
+        "currency": currency,
+    }
+    model = value_model or audience.model or ""
+    raw, asked = _raw(engine, columns, result.as_of, audience, model, said)
+    frame = pd.DataFrame(
+        {c.name: [_cell(c, v, place.scheme) for v in raw[c.take]] for c in columns}, dtype=object
+    )
+    for column in columns:
+        if column.channel:
+            frame.loc[~raw[f"may_{column.channel}"], column.name] = None
+    keys = [c.name for c in columns if c.key]
+    keyless = frame[keys].isna().all(axis=1)
+    twice = frame.duplicated(keys) & ~keyless
+    stays = ~(keyless | twice)
+    frame = frame[stays].assign(_p=raw.loc[stays, "person_id"]).sort_values(keys, na_position="last")
+    persons, frame = frame.pop("_p").reset_index(drop=True), _typed(frame.reset_index(drop=True))
+    faults = _faults(place, frame, model, value_model)
+    content = render(frame, place.form, {**said, "destination": to})
+    steps: list[dict] = [*result.waterfall.to_dict(orient="records")]
+    steps += _steps(len(kept), no_key=int(keyless.sum()), same_key=int(twice.sum()))
+    manifest = {
+        "audience": audience.name,
+        "as_of": result.as_of.isoformat(),
+        "purpose": purpose,
+        "purposes": [purpose],
+        "channel": audience.channel,
+        "to": to,
+        "destination": recipient or place.en,
+        "processor": processor.name if processor is not None and place.clear else None,
+        "clear": place.clear,
+        "scheme": place.scheme,
+        "form": place.form,
+        "columns": list(frame.columns),
+        "schema": [{"name": c.name, "type": str(frame[c.name].dtype), "how": c.how} for c in columns],
+        "consent": asked,
+        "rule": {"model": audience.model, "where": audience.where, "quiet_days": audience.quiet_days},
+        "inputs": {"scores": model or None, "as_of": result.as_of.isoformat()},
+        "counts": {
+            "candidates": len(result.candidates),
+            "included": len(frame),
+            "control": int((result.candidates["excluded_by"] == "control").sum()),
+        },
+        "batches": math.ceil(len(frame) / place.batch) if place.batch else min(len(frame), 1),
+        "waterfall": steps,
+        "decided_by": sorted(result.candidates["decided_by"].unique().tolist()),
+        "faults": faults,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    return Handover(result, persons, content, manifest)
+
+
+def export(run: Run, result: AudienceResult, *, to: str = "matching", **options: Any) -> dict:
     """Write an audience's file and manifest, and log who was handed over.
 
     The files lie under the activation's id, which the published page names: what a run that failed
@@ -28,87 +172,180 @@ def export(run: Run, result: AudienceResult, *, destination: str, scheme: str = 
         The run that writes.
     result : AudienceResult
         The audience, its candidates and its waterfall.
-    destination : str
-        Who receives the file; part of the manifest and of the log.
-    scheme : str
-        How this destination wants addresses hashed; see `cdpkit.identity.hashing`. A hash hides an
-        address from a reader, not from someone who tries addresses: the file is personal data.
+    to : str
+        The destination. A hash hides an address from a reader, not from someone who tries addresses:
+        the file is personal data.
+    **options
+        As for `plan`, which says what would be written.
 
     Returns
     -------
     dict
-        The manifest: audience, as_of, purpose, channel, destination, columns, counts, waterfall,
+        The manifest: audience, as_of, purpose, channel, destination, columns, consent, counts, waterfall,
         decided_by and the file's SHA-256.
+
+    Raises
+    ------
+    FaultsError
+        When the file may not leave: too few rows, a clear address, no score.
     """
-    audience, kept = result.audience, result.candidates[result.candidates["included"]]
-    attribute = ADDRESSES[audience.channel]
-    scores = run.engine().query(_file_query(audience.model, attribute, result.as_of)).to_pandas()
-    rows = kept[["person_id"]].merge(scores, on="person_id", how="left")
-    key = f"{attribute}_sha256"
-    file = pd.DataFrame(
-        {
-            key: [identifier_hash(attribute, value, scheme) for value in rows["address"]],
-            "tier": rows["tier"],
-            "decile": rows["decile"],
-        }
-    ).sort_values(key)
-    content = file.to_csv(index=False, lineterminator="\n").encode()
-    activation_id = f"{run.run_id}-{audience.name}"
-    manifest = {
-        "activation_id": activation_id,
-        "audience": audience.name,
-        "as_of": result.as_of.isoformat(),
-        "purpose": "activation",
-        "purposes": ["activation"],
-        "channel": audience.channel,
-        "destination": destination,
-        "scheme": scheme,
-        "columns": list(file.columns),
-        "rule": {"model": audience.model, "where": audience.where, "quiet_days": audience.quiet_days},
-        "counts": {
-            "candidates": len(result.candidates),
-            "included": len(file),
-            "control": int((result.candidates["excluded_by"] == "control").sum()),
-        },
-        "waterfall": result.waterfall.to_dict(orient="records"),
-        "decided_by": sorted(result.candidates["decided_by"].unique().tolist()),
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
+    handover = plan(run.engine(), result, to=to, **options)
+    if handover.faults:
+        raise FaultsError(f"the export of {result.audience.name!r} to {to}", handover.faults)
+    activation_id = f"{run.run_id}-{result.audience.name}" + ("" if to == "matching" else f"-{to}")
+    file = f"audience.{handover.manifest['form']}"
+    manifest = {"activation_id": activation_id, "file": file, **handover.manifest}
     folder = run.workspace.exports / activation_id
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "audience.csv").write_bytes(content)
+    (folder / file).write_bytes(handover.content)
     (folder / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
-    _log(run, result, activation_id, destination)
+    _log(run, handover, activation_id)
     return manifest
 
 
-def _file_query(model: str, attribute: str, as_of: pd.Timestamp) -> exp.Select:
-    """Select the columns of the file."""
-    same, named = exp.column("person_id", "g"), exp.column("attribute", "g")
-    joined = exp.and_(same.eq(exp.column("person_id", "s")), named.eq(exp.Literal.string(attribute)))
-    moment = exp.cast(exp.Literal.string(as_of.isoformat(sep=" ")), "TIMESTAMP")
-    return (
-        exp.select("s.person_id", "s.tier", "s.decile", "g.value AS address")
-        .from_("scores AS s")
-        .join("golden AS g", on=joined)
-        .where(exp.column("model", "s").eq(exp.Literal.string(model)))
-        .where(exp.column("as_of", "s").eq(moment))
-    )
+def stored(engine: Engine, name: str) -> AudienceResult:
+    """Return an audience as the lake keeps it, at its last date.
+
+    Parameters
+    ----------
+    engine : Engine
+        Sees ``audiences`` and ``reports``, where its rule and channel are.
+    name : str
+        Its name.
+
+    Raises
+    ------
+    NotEnoughDataError
+        When no run stored it, or none said its rule.
+    """
+    engine.register("_asked", pd.DataFrame({"name": [name]}).astype("str"))
+    found = engine.query(
+        """SELECT a.* FROM audiences AS a JOIN _asked ON a.audience = _asked.name
+           QUALIFY a.as_of = max(a.as_of) OVER () ORDER BY person_id"""
+    ).to_pandas()
+    told = engine.query(
+        """SELECT r.content FROM reports AS r JOIN _asked ON r.name = _asked.name
+           WHERE r.model = 'audiences' ORDER BY r.as_of DESC LIMIT 1"""
+    ).to_pandas()
+    if found.empty or told.empty:
+        raise NotEnoughDataError("an audience to export must be stored", name, "Run the audiences notebook")
+    said = json.loads(json.loads(told["content"].iloc[0])[0]["content"])
+    audience = Audience(name, said["rule"]["model"], said["rule"]["where"], channel=said["channel"])
+    found["included"] = found["included"].astype(bool)
+    left, rows = len(found), [("candidates", 0, len(found))]
+    for reason in REASONS:
+        out = int((found["excluded_by"] == reason).sum())
+        left -= out
+        rows.append((reason, out, left))
+    waterfall = pd.DataFrame(rows, columns=["reason", "n_out", "n_left"])
+    return AudienceResult(audience, pd.Timestamp(found["as_of"].iloc[0]), found, waterfall)
 
 
-def _log(run: Run, result: AudienceResult, activation_id: str, destination: str) -> None:
+def _permit(place: Destination, purpose: str, processor: Processor | None) -> None:
+    """Refuse a use nobody declared."""
+    if purpose not in place.purposes:
+        raise ConsentError(
+            "an export's purpose must be one of its destination's",
+            repr(purpose)[:40],
+            f"One of {', '.join(place.purposes)}",
+        )
+    if place.clear and (processor is None or not processor.may(place.name, purpose)):
+        raise ConsentError(
+            f"clear addresses must go to a processor declared for {place.name} and {purpose}",
+            "none" if processor is None else processor.name,
+            "Declare it in data/processors.toml",
+        )
+
+
+def _raw(
+    engine: Engine,
+    columns: tuple[Column, ...],
+    as_of: pd.Timestamp,
+    audience: Audience,
+    model: str,
+    said: dict[str, str],
+) -> tuple[pd.DataFrame, dict[str, dict[str, int]]]:
+    """Return the values the columns take and whether each channel may be used, a row a person."""
+    rows = engine.query(f"SELECT person_id FROM {_LEAVING} ORDER BY person_id").to_pandas().astype("str")
+    held = engine.query(
+        f"SELECT person_id, attribute, value FROM golden JOIN {_LEAVING} USING (person_id)"
+    ).to_pandas()
+    for take in dict.fromkeys(c.take for c in columns):
+        if take in SAID:
+            rows[take] = said[take]
+        elif take not in SCORED:
+            mine = held[held["attribute"] == take].set_index("person_id")["value"]
+            rows[take] = rows["person_id"].map(mine)
+    scores = engine.query(
+        f"""SELECT person_id, score, tier, decile FROM scores JOIN {_LEAVING} USING (person_id)
+            WHERE model = '{model.replace("'", "''")}' AND as_of = {people.literal(as_of)}"""
+    ).to_pandas()
+    rows = rows.merge(scores.drop_duplicates("person_id"), on="person_id", how="left")
+    asked = {}
+    for channel in dict.fromkeys(c.channel for c in columns if c.channel):
+        may = contact.allowed(engine, channel, _LEAVING, as_of, audience.barred_sources)
+        rows[f"may_{channel}"] = rows["person_id"].isin(may["person_id"])
+        asked[channel] = {"asked": len(rows), "granted": int(rows[f"may_{channel}"].sum())}
+    return rows, asked
+
+
+def _cell(column: Column, value: Any, scheme: str) -> Any:
+    """Return what one cell says."""
+    if value is None or pd.isna(value):
+        return None
+    if column.how == "hash":
+        if column.take in ("email", "phone"):
+            return identifier_hash(column.take, value, scheme)
+        return text_hash(value, fold=column.take in ("first_name", "last_name"))
+    if column.how == "clear" and column.take == "phone":
+        return phone_key(value, "FR")
+    return value
+
+
+def _typed(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give each column its type, so that an empty file has the same schema as a full one."""
+    kinds = {"score": "float64", "Conversion Value": "float64", "decile": "Int64"}
+    return frame.astype({name: kinds.get(str(name), "str") for name in frame})
+
+
+def _faults(place: Destination, frame: pd.DataFrame, model: str, value_model: str) -> list[str]:
+    """Say why a file may not leave."""
+    faults = []
+    if len(frame) < place.minimum:
+        faults.append(f"{place.name} needs {place.minimum} rows or more; got {len(frame)}")
+    if any(c.take == "score" for c in place.columns) and not model:
+        faults.append(f"{place.name} needs a model's score; the audience has none")
+    if any(c.how == "value" for c in place.columns) and not value_model:
+        faults.append(f"{place.name} needs `value_model`: a chance is not a value")
+    if not place.clear and (found := clear_addresses(frame)):
+        faults.append(f"no clear address may leave to {place.name}; found in {', '.join(found)}")
+    return faults
+
+
+def _steps(left: int, **out: int) -> list[dict[str, Any]]:
+    """Continue the waterfall down to the rows of the file."""
+    steps = []
+    for reason, n in out.items():
+        left -= n
+        if n:
+            steps.append({"reason": reason, "n_out": n, "n_left": left})
+    return steps
+
+
+def _log(run: Run, handover: Handover, activation_id: str) -> None:
     """Write the activation log: who was handed over and who is the control."""
-    candidates = result.candidates
-    named = candidates[candidates["included"] | (candidates["excluded_by"] == "control")]
+    candidates, manifest = handover.result.candidates, handover.manifest
+    control = candidates["excluded_by"] == "control"
+    named = candidates[candidates["person_id"].isin(handover.persons) | control]
     log = pd.DataFrame(
         {
             "activation_id": activation_id,
             "person_id": named["person_id"],
-            "audience": result.audience.name,
-            "as_of": result.as_of,
-            "purpose": "activation",
-            "channel": result.audience.channel,
-            "destination": destination,
+            "audience": manifest["audience"],
+            "as_of": handover.result.as_of,
+            "purpose": manifest["purpose"],
+            "channel": manifest["channel"],
+            "destination": manifest["destination"],
             "decided_by": named["decided_by"],
             "is_control": (named["excluded_by"] == "control").to_numpy(dtype=bool),
             "run_id": run.run_id,

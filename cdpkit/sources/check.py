@@ -53,7 +53,7 @@ def explain(contract: Contract) -> list[str]:
     --------
     >>> from cdpkit.sources import shipped
     >>> explain(shipped("cdnow"))[0]
-    'cdnow: CDNOW: purchases of the customers who first bought in early 1997'
+    'cdnow: Purchases of the customers who first bought from CDNOW in the first quarter of 1997'
     """
     said = [f"{contract.source}: {contract.en or 'no description'}"]
     for purpose, basis in contract.bases.items():

@@ -209,7 +209,7 @@ def clean(frame: pd.DataFrame, rules: Mapping[str, Rule] | None = None, country:
         if column in BY_COUNTRY and column not in (rules or {}):
             after = _by_country(before, regions, BY_COUNTRY[column])
         else:
-            after = pd.Series(normalise.keys(before, chosen[column]), index=frame.index).astype("str")
+            after = pd.Series(normalise.keys(before, chosen[column]).array(), index=frame.index).astype("str")
         texts = before.astype("str").where(before.notna())
         was, now = before.notna(), after.notna()
         lines.append(
@@ -244,7 +244,7 @@ def _by_country(column: pd.Series, regions: pd.Series, rule: CountryRule) -> pd.
     out = pd.Series(None, index=column.index, dtype="str")
     for region, values in column.groupby(regions):
         made = normalise.keys(values, settled(partial(rule, country=str(region))))
-        out.loc[values.index] = pd.Series(made, index=values.index).astype("str")
+        out.loc[values.index] = pd.Series(made.array(), index=values.index).astype("str")
     return out
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import CdpkitError
-from cdpkit.evaluate import challenge
+from cdpkit.evaluate import challenge, log_losses, paired
 from cdpkit.tracking.registry import ModelVersion, check, fetch, find, keep_champion
 from cdpkit.tracking.store import HasStore, Store, open_store
 
@@ -157,8 +157,9 @@ def compare(
     segments: pd.DataFrame | None = None,
     drift: pd.DataFrame | None = None,
     margin: float = 0.0,
+    losses: Callable[[ArrayLike, ArrayLike], ArrayLike] = log_losses,
 ) -> Comparison | None:
-    """Compare a challenger with the present champion, in log-loss on the same later rows.
+    """Compare a challenger with the present champion, by a loss on the same later rows.
 
     Beside the gain, its calibration and each declared segment must be proven not worse, by the margins
     of `cdpkit.evaluate.challenge`, and what it watches must not have drifted.
@@ -189,7 +190,9 @@ def compare(
     drift : DataFrame, optional
         As `Scorer.watch` gives it for the challenger on the people to score: it must hold no alarm.
     margin : float
-        As in `Comparison`, in nats a person.
+        As in `Comparison`, in the unit of the loss a person.
+    losses : callable
+        From what happened and the scores to a loss a row; the log-loss by default.
 
     Returns
     -------
@@ -198,20 +201,25 @@ def compare(
     """
     from cdpkit.tracking.registry import load
 
-    store = open_store(workspace)
+    store, metric = open_store(workspace), getattr(losses, "__name__", "loss").removesuffix("es")
     champion = find(store, topic, "champion") if store.exists() else None
     if champion is None:
         return None
     scorer = load(topic, champion.version, workspace=workspace).model
     if dict(scorer.definition) != json.loads(json.dumps(dict(definition))):
-        return Comparison("log_loss", math.nan, math.nan, math.nan, champion.version, new_question=True)
+        return Comparison(metric, math.nan, math.nan, math.nan, champion.version, new_question=True)
     fresh = _had_not_seen(scorer, since)
     reference = scorer.probability(X.reindex(columns=scorer.columns()))
-    told = challenge(y, p, reference, groups=groups, segments=segments, margin=margin)
-    checks = {"that the champion had not seen these rows": fresh, **told.checks}
+    checks = {"that the champion had not seen these rows": fresh}
+    if losses is log_losses:
+        told = challenge(y, p, reference, groups=groups, segments=segments, margin=margin)
+        gain, checks = (told.gain, told.lower, told.upper), {**checks, **told.checks}
+    else:
+        gap = paired(losses(y, p), losses(y, reference), groups=groups)
+        gain = (-gap.mean, -gap.high, -gap.low)
     if drift is not None:
         checks["drift within bounds"] = not bool(drift["alarm"].any())
-    return Comparison("log_loss", told.gain, told.lower, told.upper, champion.version, margin, checks)
+    return Comparison(metric, *gain, champion.version, margin, checks)
 
 
 def _had_not_seen(scorer: Any, since: Any) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
@@ -14,6 +16,7 @@ from cdpkit.ui import links, page
 from cdpkit.ui.kernels import FAILED, Shelf
 from cdpkit.ui.messages import text
 from cdpkit.ui.navigation import entries
+from cdpkit.workspace import Workspace
 
 #: Voila's widget manager is bundled with code that evaluates strings; only pages with callbacks load it.
 LIVE_POLICY = (
@@ -132,6 +135,35 @@ class Delivered(Polite):
         self.set_header("Content-Disposition", f'attachment; filename="{filename}"')
         self.set_header("Cache-Control", "no-store")
         self.finish(content)
+
+
+class Answers(Polite):
+    """Keep the answers of the maturity form: a decision that the next run takes in."""
+
+    def initialize(self, workspace: Workspace, clock: Callable[[], datetime]) -> None:
+        """Keep whose inbox it is, and the clock: a server answers now."""
+        self.workspace, self.clock = workspace, clock
+
+    @web.authenticated
+    def post(self) -> None:
+        """Answer the stage of what was said, or what is wrong with it."""
+        from cdpkit import maturity
+
+        try:
+            asked = json.loads(self.request.body[:20_000])
+            author, answers = str(asked["author"]), dict(asked["answers"])
+        except (ValueError, KeyError, TypeError):
+            raise web.HTTPError(400) from None
+        try:
+            maturity.save(self.workspace, answers, author=author, decided_at=self.clock())
+        except CdpkitError as refusal:
+            self.set_status(400)
+            self.finish({"refused": str(refusal)})
+            return
+        stage = maturity.assess(answers)
+        said = {language: stage.sentence(language) for language in ("fr", "en")}
+        self.set_header("Cache-Control", "no-store")
+        self.finish({"stage": stage.stage, "sentence": said, "pending": True})
 
 
 class Nothing(Polite):

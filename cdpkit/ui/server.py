@@ -126,6 +126,7 @@ class Dashboards(Voila):
             (r"/page/([a-z0-9_]+)", handlers.Dashboard, dashboard),
             (r"/export", handlers.Export, {"office": office}),
             (r"/export/([A-Za-z0-9_-]+)", handlers.Delivered, {"office": office}),
+            (r"/maturity/answers", handlers.Answers, {"workspace": self.workspace, "clock": self.clock}),
             (r"/static/(plotly\.min\.js)", web.StaticFileHandler, {"path": str(_PLOTLY)}),
             (r"/static/(cdpkit\.(?:js|css))", web.StaticFileHandler, {"path": str(_HERE / "static")}),
             *routes,

@@ -18,6 +18,8 @@ from threadpoolctl import threadpool_limits
 
 from cdpkit.errors import CdpkitError
 from cdpkit.world import hours
+from cdpkit.world.best_attribution import attribution
+from cdpkit.world.best_recommendation import recommendation
 from cdpkit.world.observe import Observed, observe
 from cdpkit.world.plan import Plan
 from cdpkit.world.play import batches, check_copies, run
@@ -77,7 +79,13 @@ CAPABILITIES = {
     "pressure": Capability(
         60, tuple("none" if cap is None else str(cap) for cap in CAPS), "orders under the cap, net of costs"
     ),
+    "lookalike": Capability(60, (), "chance of an order that shows, as the seeds placed"),
+    "recommendation": Capability(1, ("each product",), "value of a list of ten for the next free choice"),
+    "attribution": Capability(90, (), "orders brought by each channel"),
 }
+
+#: Scores that are another's, asked over their own horizon: people like buyers are those about to buy.
+_SAME_AS = {"lookalike": "appetence"}
 
 
 def _plays(capability: str, costs: Costs) -> list[Sends]:
@@ -216,6 +224,8 @@ def best(
         ``option <name>`` an option gives its true mean outcome, so that any other choice can be valued;
         outcomes are counted from those of the first option (`send_time`: as they are). `best_se` is the
         learner's Monte-Carlo error (half the gap between its two halves), `oracle_se` the simulation's.
+        For `recommendation` see `cdpkit.world.best_recommendation`, for `attribution`, a row a channel,
+        `cdpkit.world.best_attribution`.
 
     Raises
     ------
@@ -244,6 +254,11 @@ def best(
         raise CdpkitError(
             "`as_of` and the horizon must lie within the world", got=f"{as_of} and {horizon} days"
         )
+    frame = _whole(world, capability, day, horizon)
+    if frame is not None:
+        frame.insert(1, "as_of", np.datetime64(str(as_of)[:10], "us"))
+        return frame
+    capability = _SAME_AS.get(capability, capability)
     if capability == "send_time":
         frames = [_send_time(plan, seen, day) for seen in _watched(plan, day, world.chunk_size)]
     else:
@@ -260,6 +275,13 @@ def best(
     frame = pd.concat(frames, ignore_index=True)
     frame.insert(1, "as_of", np.datetime64(str(as_of)[:10], "us"))
     return frame
+
+
+def _whole(world: World, capability: str, day: int, horizon: int) -> pd.DataFrame | None:
+    """Return the reference of what is not learned person by person; None for the others."""
+    if capability == "recommendation":
+        return recommendation(world, day)
+    return attribution(world, day, horizon) if capability == "attribution" else None
 
 
 def _learn(

@@ -1,39 +1,49 @@
-"""Identity resolution beside bare Splink on the same columns, in the same run.
+"""Identity resolution beside its peers on the same columns, in the same run: quality, cost, growth.
 
 Run ``python tests/benchmarks/bench_identity.py``; results go to ``tests/benchmarks/results/identity.json``.
 
-Every set is resolved with the defaults. The peer is Splink with the comparisons its documentation proposes
-and ten blocking rules, at even odds and at .95, clustered by its own components. FEBRL 2 and 4 without the
-national id, the three-column and no-duplicates cuts of FEBRL 4, fake_1000 and 10,000 synthetic customers were
-looked at while the defaults were chosen: for them the figures say what the defaults fit, not what they foresee.
+Every set is resolved with the defaults. The peers are Splink with the comparisons its documentation proposes
+and ten blocking rules, at even odds and at .95, clustered by its own components; and recordlinkage's
+unsupervised classifier on the same blocks, in the Python that ``CDPKIT_PEER_PYTHON`` names. FEBRL 2 and 4
+without the national id, the three-column and no-duplicates cuts of FEBRL 4, fake_1000 and synthetic customers
+were looked at while the defaults were chosen: for them the figures say what the defaults fit, not what they
+foresee.
 
 ``CDPKIT_BENCH_CUSTOMERS`` names Parquet files of synthetic customers (columns ``source, rec_id, person,
-first_name, surname, dob, email, phone, street_no, street, postcode``), separated by ``:``; 100,000 records
-take about a minute, a million several. The peer is not run on them.
+first_name, surname, dob, email, phone, street_no, street, postcode``), separated by ``:``: each is resolved in
+a process of its own, once learning a model, once by it, once continuing, once by exact keys only; and Splink
+runs on the same data, cleaned. A file whose name ends in ``nohub`` is the one without its shared e-mail
+address. ``CDPKIT_BENCH_EDGES`` names numbers of identifier pairs to group (``1000000:10000000``).
+``--only sets``, ``--only scale`` or ``--only components`` measures one part and keeps the others.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import logging
 import os
 import platform
+import resource
+import subprocess
+import sys
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from cdpkit.identity import agreement, resolve
+sys.path.insert(0, str(Path(__file__).parent))
+
+from identity_peers import recordlinkage, rounded, splink, splink_at_scale, splink_components
+
+from cdpkit.identity import agreement, audit, connected, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("CDPKIT_SHARED_DATA", ROOT.parent / "shared" / "data"))
 OUT = Path(__file__).parent / "results" / "identity.json"
-RULES = (
-    ("national_id",), ("email",), ("birth_date",), ("first_name", "last_name"), ("last_name", "postcode"),
-    ("first_name", "postcode"), ("street", "postcode"), ("last_name", "city"), ("first_name", "city"), ("street",),
-)  # fmt: skip
 
 
 def febrl(files: tuple[str, ...], national_id: bool) -> tuple[pd.DataFrame, np.ndarray]:
@@ -78,71 +88,13 @@ def few(columns: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
     return frame[["source", "record_id", *columns]], truth
 
 
-def ours(frame: pd.DataFrame, truth: np.ndarray, scoring: bool | None = None) -> dict[str, float]:
-    """Resolve with the defaults."""
+def ours(frame: pd.DataFrame, truth: np.ndarray, **asked: Any) -> tuple[Any, dict[str, float]]:
+    """Resolve; return the resolution, and how well and at what cost."""
     start = time.process_time()
-    out = resolve(frame, run_id="r1", scoring=scoring)
+    out = resolve(frame, run_id=asked.pop("run_id", "r1"), **asked)
     cpu = time.process_time() - start
     both = out.as_of().merge(frame[["source", "record_id"]].assign(truth=truth))
-    return _rounded(agreement(both["person_id"], both["truth"])) | {"cpu_s": round(cpu, 1)}
-
-
-def splink(frame: pd.DataFrame, truth: np.ndarray) -> dict[str, dict[str, float]]:
-    """Splink as its documentation sets it up."""
-    import duckdb
-    import splink.comparison_library as cl
-    from splink import DuckDBAPI, Linker, SettingsCreator, block_on
-
-    frame = frame.drop(columns=["source", "record_id"]).assign(unique_id=np.arange(len(frame)))
-    choices = {
-        "first_name": cl.NameComparison("first_name").configure(term_frequency_adjustments=True),
-        "last_name": cl.NameComparison("last_name").configure(term_frequency_adjustments=True),
-        "birth_date": cl.DateOfBirthComparison(
-            "birth_date", input_is_string=True, invalid_dates_as_null=True
-        ),
-        "national_id": cl.DamerauLevenshteinAtThresholds("national_id", [1, 2]),
-        "street": cl.JaroWinklerAtThresholds("street", [0.9, 0.7]),
-        "postcode": cl.DamerauLevenshteinAtThresholds("postcode", [1, 2]).configure(
-            term_frequency_adjustments=True
-        ),
-        "city": cl.JaroWinklerAtThresholds("city", [0.9, 0.7]).configure(term_frequency_adjustments=True),
-        "email": cl.EmailComparison("email"),
-    }
-    held = [rule for rule in RULES if set(rule) <= set(frame)]
-    settings = SettingsCreator(
-        link_type="dedupe_only",
-        comparisons=[choice for name, choice in choices.items() if name in frame],
-        blocking_rules_to_generate_predictions=[block_on(*rule) for rule in held],
-    )
-    start = time.process_time()
-    api = DuckDBAPI(connection=duckdb.connect(config={"threads": 1}))
-    linker = Linker(api.register(frame), settings)
-    logging.getLogger("splink").setLevel(logging.CRITICAL)
-    sure = [
-        ("first_name", "last_name", "birth_date"),
-        *(rule for rule in held if rule[0] in ("national_id", "email")),
-    ]
-    train = linker.training
-    train.estimate_probability_two_random_records_match([block_on(*rule) for rule in sure], recall=0.7)
-    train.estimate_u_using_random_sampling(max_pairs=1e6, seed=1)
-    for rule in (("first_name", "last_name"), ("birth_date",), ("email",), ("postcode",)):
-        if set(rule) <= set(frame):
-            train.estimate_parameters_using_expectation_maximisation(
-                block_on(*rule), estimate_without_term_frequencies=True
-            )
-    pairs = linker.inference.predict(threshold_match_probability=0.01, warning_mode="never")
-    out = {}
-    for at in (0.5, 0.95):
-        clusters = linker.clustering.cluster_pairwise_predictions_at_threshold(
-            pairs, threshold_match_probability=at
-        )
-        labels = clusters.as_duckdbpyrelation().df().sort_values("unique_id")["cluster_id"]
-        out[f"at {at}"] = _rounded(agreement(labels, truth))
-    return out | {"cost": {"cpu_s": round(time.process_time() - start, 1)}}
-
-
-def _rounded(scores: dict[str, float]) -> dict[str, float]:
-    return {name: round(float(value), 5) for name, value in scores.items()}
+    return out, rounded(agreement(both["person_id"], both["truth"])) | {"cpu_s": round(cpu, 2)}
 
 
 SETS = {
@@ -158,38 +110,174 @@ SETS = {
 }
 
 
-def main() -> None:
-    """Measure every set, print and write."""
+def sets() -> dict[str, dict]:
+    """Measure every public set beside its peers."""
     results: dict[str, dict] = {}
     for name, read in SETS.items():
         frame, truth = read()
-        results[name] = {"ours": ours(frame, truth)}
+        results[name] = {"ours": ours(frame, truth)[1]}
         if "no duplicates" not in name:
-            results[name] |= {"splink": splink(frame, truth)}
+            results[name] |= {"splink": splink(frame, truth), "recordlinkage": recordlinkage(frame, truth)}
+        said = {"ours": results[name]["ours"]}
+        said |= {
+            "splink": results[name].get("splink", {}).get("at 0.5", {}),
+            "rl": results[name].get("recordlinkage", {}),
+        }
         print(
             name,
-            {
-                tool: {k: v for k, v in said.items() if k in ("pair_f1", "b3_f1", "largest", "at 0.5")}
-                for tool, said in results[name].items()
-            },
+            {tool: [one.get(k) for k in ("pair_f1", "b3_f1", "cpu_s")] for tool, one in said.items()},
             flush=True,
         )
+    return results
+
+
+def scale(path: str, tool: str) -> dict[str, Any]:
+    """Measure one base of customers by one tool, in this process."""
+    frame, truth = customers(path)
+    if tool == "splink":
+        found = splink_at_scale(frame)
+        return rounded(agreement(found.pop("labels"), truth)) | found | {"peak_mb": _peak()}
+    first, learned = ours(frame, truth)
+    report = {"learning": learned}
+    report["saved model"] = ours(frame, truth, scoring=first.scoring.model)[1]
+    again, report["continuing"] = ours(frame, truth, previous=first, run_id="r2")
+    report["continuing"]["events"] = len(again.person_events)
+    report["exact keys"] = ours(frame, truth, scoring=False)[1]
+    aside = audit(first)["set_aside"].sort_values("most_records", ascending=False).iloc[0]
+    report["busiest identifier"] = {k: str(aside[k]) for k in ("id_type", "status", "reason", "most_records")}
+    return report | {"pairs_compared": len(first.scoring.compared.left), "peak_mb": _peak()}
+
+
+def components(path: str, tool: str) -> dict[str, Any]:
+    """Group the identifier pairs of a file by one tool, in this process."""
+    before, start = _peak(), time.process_time()
+    if tool == "splink":
+        n = splink_components(path)
+    else:
+        edges = pd.read_parquet(path)
+        n = int(connected(edges["l"], edges["r"])["component"].max()) + 1
+    cpu = time.process_time() - start
+    return {"components": n, "cpu_s": round(cpu, 2), "peak_mb": _peak(), "added_mb": _peak() - before}
+
+
+def edges(n: int, path: str) -> None:
+    """Write pairs of identifiers: persons of two to eight, some chance pairs, one chain of two thousand."""
+    import duckdb
+
+    random = np.random.default_rng(3)
+    size = np.minimum(2 + random.geometric(0.35, n), 8)
+    size = size[: int(np.searchsorted(np.cumsum(size + 1), n))]
+    begin = np.cumsum(size) - size
+    person = np.repeat(np.arange(len(size)), size)
+    place = np.arange(size.sum()) - begin[person]
+    child = np.flatnonzero(place > 0)
+    parent = begin[person[child]] + (random.random(len(child)) * place[child]).astype(np.int64)
+    more = random.integers(0, len(size), n - len(child))
+    twice = [begin[more] + (random.random(len(more)) * size[more]).astype(np.int64) for _ in range(2)]
+    chance = random.integers(0, size.sum(), (2, int(0.003 * n)))
+    line = size.sum() + np.arange(2000)
+    pairs = pd.DataFrame(
+        {
+            "a": np.concatenate([child, twice[0], chance[0], line[:-1]]),
+            "b": np.concatenate([parent, twice[1], chance[1], line[1:]]),
+        }
+    ).sample(frac=1, random_state=1)
+    name = "['em:', 'ck:', 'dv:', 'ly:', 'ph:'][1 + {0} % 5] || md5({0}::VARCHAR)[:12]"
+    with duckdb.connect() as connection:
+        connection.register("pairs", pairs)
+        said = f"SELECT {name.format('a')} AS l, {name.format('b')} AS r FROM pairs"
+        connection.execute(f"COPY ({said}) TO '{path}' (FORMAT parquet)")
+
+
+def _peak() -> int:
+    """Return the most memory this process has held; kilobytes on Linux, bytes on macOS."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
+
+
+def _apart(part: str, path: str, tool: str) -> dict[str, Any]:
+    """Measure in a process of its own, whose memory is nobody else's."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--part", part, "--tool", tool, "--path", path],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    print(part, tool, Path(path).stem, done.stdout.splitlines()[-1], flush=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def at_scale(results: dict[str, dict]) -> dict[str, dict]:
+    """Measure bases of customers; their quality goes beside that of the public sets."""
+    found: dict[str, dict] = {}
     for path in filter(None, os.environ.get("CDPKIT_BENCH_CUSTOMERS", "").split(":")):
-        frame, truth = customers(path)
-        name = f"customers, {len(frame):,} records ({Path(path).stem})"
-        results[name] = {"ours": ours(frame, truth), "ours, exact keys": ours(frame, truth, scoring=False)}
-        print(name, results[name], flush=True)
-    versions = {name: version(name) for name in ("splink", "duckdb", "pandas", "numpy", "scipy")}
-    machine = {
-        "python": platform.python_version(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
+        one = {tool: _apart("scale", path, tool) for tool in ("splink", "ours")}
+        mine, bare = one["ours"], one["splink"]["cpu_s"]
+        one["cpu_per_splink"] = {
+            run: round(mine[run]["cpu_s"] / bare, 3) for run in ("learning", "saved model", "continuing")
+        }
+        found[Path(path).stem] = one
+        if not path.endswith("nohub.parquet"):
+            name = (
+                f"customers, {len(pd.read_parquet(path, columns=['person'])):,} records ({Path(path).stem})"
+            )
+            results[name] = {"ours": mine["learning"], "ours, exact keys": mine["exact keys"]}
+    for stem, one in found.items():
+        free = found.get(f"{stem}_nohub")
+        if free:
+            runs = ("learning", "saved model", "exact keys")
+            one["cpu_per_hub_free"] = {
+                run: round(one["ours"][run]["cpu_s"] / free["ours"][run]["cpu_s"], 3) for run in runs
+            }
+    return found
+
+
+def grouped() -> dict[str, dict]:
+    """Measure the grouping of identifier pairs."""
+    found: dict[str, dict] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for size in filter(None, os.environ.get("CDPKIT_BENCH_EDGES", "").split(":")):
+            path = str(Path(folder) / f"edges_{size}.parquet")
+            edges(int(size), path)
+            one: dict[str, Any] = {tool: _apart("components", path, tool) for tool in ("ours", "splink")}
+            one["edges_per_second_over_splink"] = round(one["splink"]["cpu_s"] / one["ours"]["cpu_s"], 2)
+            one["memory_over_splink"] = round(one["ours"]["peak_mb"] / one["splink"]["peak_mb"], 3)
+            found[f"{int(size):,} pairs"] = one
+    return found
+
+
+def main() -> None:
+    """Measure what is asked, print and write."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--only", choices=("sets", "scale", "components"))
+    for name in ("--part", "--tool", "--path"):
+        asked.add_argument(name)
+    options = asked.parse_args()
+    if options.part:
+        print(
+            json.dumps({"scale": scale, "components": components}[options.part](options.path, options.tool))
+        )
+        return
+    before = json.loads(OUT.read_text()) if OUT.exists() else {}
+    results = dict(before.get("results", {}))
+    if options.only in (None, "sets"):
+        results = sets() | {name: one for name, one in results.items() if name.startswith("customers")}
+    written = {
+        "machine": {
+            "python": platform.python_version(),
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
+        "versions": {
+            name: version(name) for name in ("splink", "duckdb", "pandas", "numpy", "scipy", "pyarrow")
+        },
+        "scale": at_scale(results) if options.only in (None, "scale") else before.get("scale", {}),
+        "components": grouped() if options.only in (None, "components") else before.get("components", {}),
+        "results": results,
     }
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(
-        json.dumps({"machine": machine, "versions": versions, "results": results}, indent=1) + "\n"
-    )
+    OUT.write_text(json.dumps(written, indent=1) + "\n")
 
 
 if __name__ == "__main__":

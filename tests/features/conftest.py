@@ -102,7 +102,9 @@ def random_frames(seed: int, rows: int = 240, nodes: int = 14) -> Frames:
     profiles = profiles.assign(
         gender=some(["f", "m", "x"], len(profiles), 0.8).to_numpy(), birth_date=births.dt.date.to_numpy()
     )
-    return {
+    wide = np.random.default_rng(seed + 10_000)
+    _describe(wide, events, orders, messages, contacts, profiles)
+    return _others(wide, rows, nodes) | {
         "events": events,
         "orders": orders,
         "messages": messages,
@@ -115,6 +117,97 @@ def random_frames(seed: int, rows: int = 240, nodes: int = 14) -> Frames:
         "source_bases": pd.DataFrame({"source": ["test"], "purpose": ["profiling"], "basis": ["legitimate_interest"]}),
         "membership": _membership(rng, nodes),
     }  # fmt: skip
+
+
+def _some(rng: np.random.Generator, values: list, n: int, share: float = 1.0) -> pd.Series:
+    return pd.Series(rng.choice(values, n)).where(pd.Series(rng.random(n) < share))
+
+
+TEXTS = ["Je souhaite résilier mon contrat", "MERCI, c'est parfait !", "where is my order? still waiting",
+         "too expensive, any discount?", "Le colis est arrivé cassé, c'est urgent", "bonjour", ""]  # fmt: skip
+
+
+def _describe(rng, events, orders, messages, contacts, profiles) -> None:
+    """Fill the columns that only the wide catalogue reads."""
+    n = len(events)
+    events["brand"], events["device"] = (
+        _some(rng, ["x", "y"], n, 0.5),
+        _some(rng, ["desktop", "mobile"], n, 0.9),
+    )
+    signs = (events["event_type"] == "Products Searched") & (rng.random(n) < 0.5)
+    events["event_type"] = events["event_type"].mask(signs, "Signed In")
+    events["campaign_id"], events["local_weekday"] = _some(rng, ["c1", "c2"], n, 0.3), rng.integers(1, 8, n)
+    for column in ("dwell_ms", "hover_ms", "idle_ms", "mouse_moves"):
+        events[column] = _some(rng, list(range(0, 60_000, 7)), n, 0.7).astype("Int64")
+    orders["store_id"] = _some(rng, ["s1", "s2"], len(orders), 0.5)
+    for column, most in (("local_hour", 24), ("local_weekday", 8), ("n_items", 5)):
+        orders[column] = rng.integers(1, most, len(orders))
+    messages["campaign_id"], messages["local_hour"] = (
+        _some(rng, ["c1", "c2"], len(messages)),
+        rng.integers(0, 24, len(messages)),
+    )
+    messages["channel"] = _some(rng, ["email", "sms", "push"], len(messages))
+    contacts["text"] = _some(rng, TEXTS, len(contacts), 0.9)
+    profiles["language"] = _some(rng, ["fr", "en", "de"], len(profiles), 0.7).to_numpy()
+    profiles["postcode"] = _some(rng, ["75001", "13001", "99999"], len(profiles), 0.8).to_numpy()
+
+
+def _others(rng: np.random.Generator, rows: int, nodes: int) -> Frames:
+    """Return the tables that only the wide catalogue reads."""
+    n = rows // 5
+    products = [f"p{i}" for i in range(8)]
+    texts = _some(rng, TEXTS, n, 0.9)
+    made = {
+        name: _fact(rng, n, nodes, TABLES[name].key[0] if len(TABLES[name].key) == 1 else "row")
+        for name in ("order_lines", "quotes", "contracts", "bookings", "touches", "reviews", "surveys", "social",
+                     "watchlists", "consents", "identifiers")
+    }  # fmt: skip
+    made["order_lines"] = _fact(rng, rows, nodes, "order_id").assign(
+        line_no=1, product_id=_some(rng, products, rows, 0.9), quantity=_some(rng, [1, 2, -1], rows, 0.9).astype("Int64"))  # fmt: skip
+    for name, times in (("quotes", ["accepted_at", "declined_at"]), ("contracts", ["cancelled_at", "renewed_at"]),
+                        ("bookings", ["cancelled_at"]), ("watchlists", ["removed_at"]), ("order_lines", ["returned_at"])):  # fmt: skip
+        for time in times:
+            made[name][time] = _later(rng, made[name]["event_time"], 0.4)
+    made["touches"]["kind"] = _some(rng, ["impression", "click"], n)
+    made["reviews"] = made["reviews"].assign(rating=rng.random(n).round(2), text=texts)
+    made["surveys"]["value"] = _some(rng, [0.0, 0.5, 1.0], n, 0.8)
+    made["social"] = made["social"].assign(
+        kind=_some(rng, ["share", "like"], n), topic=_some(rng, ["a", "b"], n, 0.8)
+    )
+    made["watchlists"] = (
+        made["watchlists"]
+        .assign(product_id=_some(rng, products, n), kind="wish list")
+        .drop(columns="row")
+        .drop_duplicates(["node_id", "product_id", "event_time"])
+    )
+    made["consents"] = made["consents"].assign(
+        purpose=_some(rng, ["profiling", "activation"], n), channel=_some(rng, ["email", "sms", "*"], n),
+        status=_some(rng, ["granted", "denied"], n, 1.0)).drop(columns="row")  # fmt: skip
+    made["consents"] = (
+        made["consents"]
+        .assign(status=lambda c: c["status"].where(c["purpose"] == "activation", "granted"))
+        .drop_duplicates(["node_id", "purpose", "channel", "event_time", "status"])
+    )
+    made["identifiers"] = (
+        made["identifiers"]
+        .assign(id_type=_some(rng, ["email", "phone"], n), value=[f"v{i}" for i in range(n)])
+        .drop(columns="row")
+    )
+    made["products"] = pd.DataFrame(
+        {"product_id": [*products[:6], "p0", "p1"], "source": "test",
+         "known_at": [START - STEP] * 4 + [START + 60 * STEP] * 2 + [START + 90 * STEP] * 2,
+         "category": ["a", "b", "c", "a", None, "b", "z", "z"], "brand": ["x", "y", "x", None, "y", "x", "y", "y"],
+         "tier": ["1", "2"] * 4, "tags": [["t1", "t2"], ["t2"], [], None, ["t3"], ["t1"], ["t9"], ["t1"]]}
+    )  # fmt: skip
+    made["areas"] = pd.DataFrame(
+        {"postcode": ["75001", "75001", "13001"], "vintage": ["1", "2", "1"], "source": "test", "licence": "open",
+         "known_at": [START - STEP, START + 80 * STEP, START + 50 * STEP], "median_income": [30e3, 31e3, 20e3],
+         "upper_class_share": [0.4, 0.41, 0.2], "population": [16000, 16100, 39000]}
+    )  # fmt: skip
+    for frame in made.values():
+        for column in MOMENTS & set(frame.columns):
+            frame[column] = frame[column].astype("datetime64[us]")
+    return made
 
 
 def _membership(rng: np.random.Generator, nodes: int) -> pd.DataFrame:

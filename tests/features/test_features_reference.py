@@ -133,11 +133,13 @@ def _top(v: Visible, table: str, column: str, window: int | None) -> Counter:
 def _last(
     v: Visible, table: str, column: str, window: int | None, values: list[str], first: bool = False
 ) -> object:
-    found = [row[column] for row in v.rows(table, window) if _seen(row[column])]
-    if not found:
+    rows = [row for row in v.rows(table, window) if _seen(row[column])]
+    if not rows:
         return None
-    value = found[0] if first else found[-1]
-    return value if value in values else "other"
+    instant = (min if first else max)(row["event_time"] for row in rows)
+    found = {row[column] for row in rows if row["event_time"] == instant}
+    listed = [value for value in values if value in found]
+    return listed[0 if first else -1] if listed else "other"
 
 
 def _cart(rows: Rows) -> bool:

@@ -71,7 +71,7 @@ def engine(on, table):
             0.75,
         ),  # 30 min: new
         ("e06", 1, ago(2), ago(2), "Product Viewed", "site", "s2", "p1", None, 0.0),
-        ("e07", 1, ago(2), ago(2), "Order Completed", "kiosk", "s2", None, None, None),  # a tie, later id
+        ("e07", 1, ago(2), ago(2), "Order Completed", "kiosk", "s2", None, None, None),  # a tie with e06
         ("e08", 1, ago(2 - 6 * minute), ago(1), "Product Added", "site", "s2", "p3", "b", None),
         ("e09", 1, T, T, "Product Added", "app", "s3", "p9", "c", 1.0),  # at the date: out
         ("e10", 1, ago(1), T, "Product Added", "app", "s4", "p9", "c", 1.0),  # learned at the date: out
@@ -190,8 +190,9 @@ CASES = [
     (Gap("orders", stat="sd"), (math.sqrt(300), NAN, NAN, NAN)),
     (Gap("orders", windows=[70]), (25, 1, NAN, NAN)),
     (Trend("events", windows=[90], recent=7), (90 / 7 * 6 / 8, NAN, NAN, 90 / 7)),
-    # -- values: e07 and e06 happened together, the later id wins until e08
-    (Last("events.channel", values=["site", "app"], where="event_type <> 'Product Added'"), ("other", "site", None, None)),
+    # -- values: e06 and e07 happened together: a listed value wins over the others, until e08
+    (Last("events.channel", values=["site", "app"], where="event_type <> 'Product Added'"), ("site", "site", None, None)),
+    (Last("events.channel", values=["site", "kiosk"], where="event_type <> 'Product Added'"), ("kiosk", "site", None, None)),
     (Last("events.channel", values=["site", "app"]), ("site", "site", None, "app")),
     (First("events.channel", values=["site", "app"]), ("site", "site", None, "app")),
     (Last("profiles.gender", values=["f", "m"]), ("m", None, None, None)),

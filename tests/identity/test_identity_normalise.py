@@ -6,7 +6,7 @@ import unicodedata
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cdpkit import normalise
@@ -111,3 +111,22 @@ def test_a_mailbox_written_two_ways_links_by_its_own_rule() -> None:
     out = resolve(records, run_id="r1")
     assert len(out.persons) == 1
     assert out.links["rule"].tolist() == ["email alias"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(alphabet="aAbM mrED.@+-_/&'’()0123456789éŒİ\u200b\t\x7f", max_size=16),
+            st.from_regex(r"(\+33|0033|0|)[ .]?[0-9]([ .-]?[0-9]{2}){4}", fullmatch=True),
+            st.sampled_from(["mme marie", "12 av. st jean", "mailto:A@b.fr", "mr mr x", "m", "st"]),
+        ),
+        max_size=12,
+    )
+)
+def test_a_column_has_the_keys_of_its_values_one_by_one(values: list[str]) -> None:
+    """Plain values are read in bulk: the same keys as by the function of one value, for every attribute."""
+    column = pd.Series([*values, None], dtype="str")
+    for name, make in normalise.KEYS.items():
+        found = normalise.phone_keys(column) if name == "phone" else normalise.keys(column, make)
+        assert [key if isinstance(key, str) else None for key in found] == [*map(make, values), None], name

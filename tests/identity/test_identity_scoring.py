@@ -10,9 +10,11 @@ import pytest
 
 from cdpkit.errors import CdpkitError
 from cdpkit.identity import Resolution, ScoringModel, agreement, resolve
-from cdpkit.identity.blocking import blocks
+from cdpkit.identity.blocking import candidates
+from cdpkit.identity.cluster import REASONS, REFUSED, USED
 from cdpkit.identity.groups import agglomerate
 from cdpkit.identity.posterior import odds
+from cdpkit.normalise import date_key, keys, name_key
 
 DAY = pd.Timestamp("2025-01-01")
 FIRST = [
@@ -155,21 +157,20 @@ def test_scoring_asked_for_where_it_cannot_be_says_why() -> None:
         resolve(few, run_id="r1", scoring=True)
 
 
-def test_blocks_keep_the_budget_and_report_what_they_leave_out() -> None:
-    """A usual value makes no block; the pairs of all rules stay within the budget."""
-    frame = pd.DataFrame(
-        {
-            "last_name": ["petit"] * 600 + [f"n{i // 3}" for i in range(300)],
-            "birth_date": [f"1980-01-{1 + i % 28:02}" for i in range(900)],
-        }
-    )
-    columns, report = blocks(frame, budget=30_000)
-    assert report["n_pairs"].sum() <= 30_000
-    name = report.set_index("rule").loc["last_name"]
+def test_pairs_keep_the_budget_and_what_is_left_out_is_reported() -> None:
+    """A usual value makes no block; the pairs of all rules stay within the budget, each once."""
+    fields = {
+        "last_name": keys(pd.Series(["petit"] * 600 + [f"n{i // 3}" for i in range(300)]), name_key),
+        "birth_date": keys(pd.Series([f"1980-01-{1 + i % 28:02}" for i in range(900)]), date_key),
+    }
+    found = candidates(fields, 900, budget=30_000)
+    assert found.blocks["n_pairs"].sum() <= 30_000
+    name = found.blocks.set_index("rule").loc["last_name"]
     assert name["n_pairs"] == 300
     assert name["blocks_left_out"] == 1 and name["pairs_left_out"] == 600 * 599 // 2
-    sizes = [columns[c].value_counts().max() for c in columns]
-    assert max(sizes) <= 500
+    pairs = set(zip(found.left.tolist(), found.right.tolist(), strict=True))
+    assert len(pairs) == len(found.left) and all(a < b for a, b in pairs)
+    assert {(600 + 3 * i, 601 + 3 * i) for i in range(100)} <= pairs
 
 
 def test_one_pair_that_looks_alike_does_not_join_groups_that_do_not() -> None:
@@ -178,7 +179,7 @@ def test_one_pair_that_looks_alike_does_not_join_groups_that_do_not() -> None:
     weights = np.array([9.0, 9.0, 2.0, -5.0, -5.0, -5.0])
     labels, state, why = agglomerate(4, left, right, weights, np.ones(4, dtype=int))
     assert labels.tolist() == [0, 0, 1, 1]
-    assert state.tolist()[:3] == ["used", "used", "refused"] and why[2] == "the groups disagree"
+    assert state.tolist()[:3] == [USED, USED, REFUSED] and REASONS[why[2]] == "the groups disagree"
     alone, _, _ = agglomerate(4, left[:3], right[:3], weights[:3], np.ones(4, dtype=int))
     assert alone.tolist() == [0, 0, 1, 1]
     joined, _, _ = agglomerate(4, left[:3], right[:3], np.array([9.0, 9.0, 8.0]), np.ones(4, dtype=int))
@@ -187,9 +188,9 @@ def test_one_pair_that_looks_alike_does_not_join_groups_that_do_not() -> None:
 
 def test_where_homes_are_shared_a_shared_home_says_less() -> None:
     """The same pair is one person in a base of loners and a household in a base of households."""
-    pair = {"bayes": 12.0, "says_first_name": -3.0, "says_birth_date": 0.0}
-    person = {"bayes": 40.0, "says_first_name": 10.0, "says_birth_date": 10.0}
-    family = {"bayes": 25.0, "says_first_name": -6.0, "says_birth_date": -6.0}
+    pair = {"bayes": 12.0, "says_first_name": -3.0, "says_birth_date": 0.0, "says_street": 15.0}
+    person = {"bayes": 40.0, "says_first_name": 10.0, "says_birth_date": 10.0, "says_street": 20.0}
+    family = {"bayes": 25.0, "says_first_name": -6.0, "says_birth_date": -6.0, "says_street": 37.0}
     loners, _ = odds(pd.DataFrame([pair] + [person] * 200), n=1000)
     homes, shares = odds(pd.DataFrame([pair] + [person] * 200 + [family] * 300), n=1000)
     assert loners[0] > 0 > homes[0]

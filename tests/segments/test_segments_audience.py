@@ -166,3 +166,24 @@ def test_an_address_that_is_none_is_no_address() -> None:
     engine.register("golden", golden)
     why = build(engine, _hot(), as_of=AS_OF).candidates.set_index("person_id")["excluded_by"]
     assert why.drop("p0").to_dict() == {"p1": "no_address"} and pd.isna(why["p0"])
+
+
+@pytest.mark.req("GOV-13")
+@pytest.mark.parametrize(
+    ("allowed", "until", "kept"),
+    [(True, None, True), (False, None, False), (True, "2026-06-01", False), (True, "2026-06-02", True)],
+)
+def test_an_address_is_used_only_as_the_terms_of_its_source_allow(allowed, until, kept) -> None:
+    """A disallowed use, or an agreement that is over, leaves people out for a reason of its own."""
+    engine = _engine(3, granted=[0, 1, 2])
+    golden = engine.query("SELECT * FROM golden").to_pandas()
+    golden.loc[golden["person_id"] == "p1", "source"] = "network"
+    engine.register("golden", golden)
+    end = pd.Series([until], dtype="datetime64[us]")
+    engine.register("source_terms", pd.DataFrame({
+        "source": ["network"], "purpose": ["activation"], "allowed": [allowed], "terms": ["Terms of 2026."], "until": end,
+    }))  # fmt: skip
+    result = build(engine, _hot(), as_of=AS_OF)
+    assert result.members == (["p0", "p1", "p2"] if kept else ["p0", "p2"])
+    out = result.waterfall.set_index("reason")["n_out"]
+    assert out["source_terms"] == (0 if kept else 1) and out.sum() == out["source_terms"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from cdpkit import identity
+from cdpkit.errors import ContractError
+from cdpkit.schema import TABLES
 from cdpkit.sources import adapter, available, load
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -168,3 +172,46 @@ def test_every_system_says_what_it_reads():
     """Each is asked for by name, and has a sentence."""
     assert set(SYSTEMS) <= set(available())
     assert all(adapter(name).about for name in available())
+
+
+LOADERS = [
+    ("crm", "crm_contacts.csv", "birth_date", [3], "profiles"),
+    ("segment", "segment.jsonl", "timestamp", [7], "events"),
+    ("store", "store_tickets.csv", "unit_price", [5], "orders"),
+    ("email_events", "email_events.csv", "occurred_at", [15, 16], "messages"),
+    ("calls", "calls.csv", "satisfaction", [4], "contacts"),
+    ("catalogue", "prices_stock.csv", "stock", [3], "prices_stock"),
+    ("ads", "ad_touches.csv", "cost", [3], "touches"),
+]
+
+
+@pytest.mark.req("DAT-01")
+@pytest.mark.parametrize(("source", "name", "column", "lines", "table"), LOADERS)
+def test_a_loader_refuses_a_wrong_column_and_sets_wrong_rows_aside_by_number(
+    source, name, column, lines, table, run, rows, put
+):
+    """A missing column refuses the file by name; a wrong value its row, by line; every other row comes through typed."""
+    text = (FIXTURES / name).read_text(encoding="utf-8")
+    with pytest.raises(ContractError, match=f"`{column}`"):
+        load(run, source, put(text.replace(column, "else"), name=name))
+    assert rows("SELECT count(*) AS n FROM source_files")["n"].item() == 0, "nothing of a refused file stays"
+    report = load(run, source, put(text, name=name).parent)
+    (entry, *_) = [entry for entry in report.datasets if entry.file == name]
+    aside = rows("SELECT line FROM quarantine ORDER BY line")["line"].tolist()
+    assert aside == lines and entry.records_in == entry.good + len(lines)
+    assert entry.rows[table] == rows(f"SELECT count(*) AS n FROM {table}")["n"].item() > 0
+    found = run.lake.read(table).to_arrow().schema
+    assert found.names == TABLES[table].arrow().names and found.types == TABLES[table].arrow().types
+
+
+def test_tickets_of_a_card_reach_its_owner_and_others_stay_anonymous(run, rows, tmp_path):
+    """A card's tickets are those of the contact of the same address; a ticket without card is counted, of nobody."""
+    for name in ("store_tickets.csv", "store_cards.csv", "crm_contacts.csv"):
+        shutil.copy(FIXTURES / name, tmp_path)
+    load(run, [*adapter("store").contracts, *adapter("crm").contracts], tmp_path)
+    with closing(run.engine()) as engine:
+        now = identity.resolve(identity.records(engine), run_id=run.run_id).membership
+    owner = now[now["known_to"].isna()].set_index("record_id")["person_id"]
+    assert owner["L1"] == owner["C1"] != owner["ticket:K2"]
+    orders = rows("SELECT order_id, record_id, node_type FROM orders JOIN nodes USING (node_id) ORDER BY 1")
+    assert orders.to_numpy().tolist() == [["K1", "L1", "card"], ["K2", "ticket:K2", "anonymous"]]

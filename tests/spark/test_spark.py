@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -14,7 +15,7 @@ from sqlglot import exp
 from cdpkit import models, tracking
 from cdpkit.definitions import HotProspectDefinition
 from cdpkit.engine import DuckDBEngine, SparkEngine
-from cdpkit.errors import IntegrityError, LakeError
+from cdpkit.errors import IntegrityError, LakeError, MissingToolError
 from cdpkit.features import (
     Age,
     Count,
@@ -41,6 +42,7 @@ from cdpkit.features import (
     labels,
 )
 from cdpkit.models.boosting import ShallowTrees
+from cdpkit.notebooks.verdict import judge
 from cdpkit.run import Run
 from cdpkit.schema import TABLES
 from cdpkit.workspace import Workspace
@@ -100,7 +102,10 @@ def spark(session, frames) -> SparkEngine:
 @pytest.fixture(scope="module")
 def everything() -> FeatureSet:
     """Return every feature of the catalogue, whatever it holds today, and the other declarations."""
-    return FeatureSet("all", [*catalogue.standard().features, *OTHERS.features])
+    whole = getattr(
+        catalogue, "complete", catalogue.standard
+    )  # where the catalogue is more than the standard set
+    return FeatureSet("all", [*whole().features, *OTHERS.features])
 
 
 def assert_same(got: pd.DataFrame, expected: pd.DataFrame, features: FeatureSet) -> None:
@@ -342,3 +347,21 @@ def test_trees_grown_on_spark_are_the_product_s_trees(session) -> None:
     there = booster.inplace_predict(matrix, missing=np.nan, predict_type="margin")
     # Rows are drawn for each tree by other random numbers: close, not equal.
     assert np.corrcoef(there, here.margin(matrix))[0, 1] > 0.98
+
+
+def test_without_java_the_notebook_is_skipped_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What opens a local session says what is missing; a notebook it stops is skipped with that reason."""
+    from cdpkit.engine import spark as module
+
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    assert module.why_not() == "no java"
+    with pytest.raises(MissingToolError, match="no java") as stopped:
+        module.local_session()
+    shown = nbformat.v4.new_output("error", ename="MissingToolError", evalue=str(stopped.value), traceback=[])
+    cell = nbformat.v4.new_code_cell("local_session()", outputs=[shown])
+    told = judge(
+        nbformat.v4.new_notebook(cells=[cell]), None, tmp_path / "none", timed_out=False, papermill_ok=False
+    )
+    assert told["status"] == "skipped" and "no java" in told["reason"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -232,6 +233,12 @@ def _serving(home: Path, folder: Path, log: Path, **settings: int) -> Iterator[S
 
 
 @pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Return the context that starts a dashboard server on a workspace."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
 def dashboards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real appetence dashboard, one with callbacks and one that fails."""
     folder = tmp_path_factory.mktemp("dashboards")
@@ -259,3 +266,9 @@ def narrow(
     log, room = tmp_path / "server.log", {"max_kernels": 2, "pool_size": 0}
     with _serving(published_home, dashboards, log, **room, cull_after_s=request.param) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def reported() -> dict[str, pd.DataFrame]:
+    """The lake's tables where every notebook the pages read reported."""
+    return runpy.run_path(str(Path(__file__).with_name("reports.py")))["lake"]()

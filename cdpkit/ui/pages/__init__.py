@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cdpkit.ui.plain import plain
+
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
 
 #: Pages in the order of the navigation; each is a package with a `build` module.
-PAGES = ("appetence",)
+PAGES = ("appetence", "retention", "maturity", "data")
 
 
 def build(engine: Engine, **options: Any) -> dict[str, dict[str, Any]]:
@@ -34,4 +36,4 @@ def build(engine: Engine, **options: Any) -> dict[str, dict[str, Any]]:
     {}
     """
     built = {name: import_module(f"cdpkit.ui.pages.{name}.build").build(engine, **options) for name in PAGES}
-    return {name: payload for name, payload in built.items() if payload is not None}
+    return {name: plain(payload) for name, payload in built.items() if payload is not None}

@@ -182,6 +182,36 @@
     }
   }
 
+  // ---- answers: sent as a decision, shown at once as pending ----------------------------------
+  async function answer(form) {
+    const words = json(form.querySelector(".form-words"));
+    const outcome = form.querySelector(".outcome");
+    const tell = (said, bad, more) => {
+      outcome.className = bad ? "outcome bad" : "outcome";
+      const line = document.createElement("span");
+      LANGUAGES.forEach((code) => { line.dataset[code] = more ? `${said[code]} ${more[code]}` : said[code]; });
+      line.textContent = line.dataset[lang];
+      outcome.replaceChildren(line);
+    };
+    const given = new FormData(form);
+    const author = (given.get("author") ?? "").trim();
+    if (!author) return tell(words.incomplete, true);
+    given.delete("author");
+    const answers = Object.fromEntries([...given].map(([name, level]) => [name, level === "" ? null : Number(level)]));
+    tell(words.working);
+    try {
+      const got = await fetch(form.dataset.post, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", "X-XSRFToken": cookie("_xsrf") ?? "" },
+        body: JSON.stringify({ author, answers }),
+      });
+      if (!got.ok) return tell(words.refused, true);
+      tell(words.saved, false, (await got.json()).sentence);
+    } catch {
+      tell(words.offline, true);
+    }
+  }
+
   // ---- widgets of a page with callbacks live in the main part --------------------------------
   for (const widget of all("body > .widget")) document.getElementById("main").append(widget);
 
@@ -198,9 +228,11 @@
     }
   });
   document.addEventListener("submit", (event) => {
-    if (!event.target.dataset.export) return;
+    const { export: file, post } = event.target.dataset;
+    if (!file && !post) return;
     event.preventDefault();
-    take(event.target);
+    if (file) take(event.target);
+    else answer(event.target);
   });
   best();
   speak(asked.find((code) => LANGUAGES.includes(code)) ?? "fr", false);

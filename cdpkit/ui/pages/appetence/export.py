@@ -24,6 +24,12 @@ _KNOWN = (
     "control",
     "capped",
     "suspended",
+    "left_out",
+    "source_terms",
+    "not_eligible",
+    "already_bought",
+    "excluded",
+    "too_recent",
 )
 
 

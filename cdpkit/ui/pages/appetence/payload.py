@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import CdpkitError, FaultsError
 from cdpkit.ui.messages import LANGUAGES, Text
+from cdpkit.ui.plain import plain
 from cdpkit.ui.privacy import K, merge_small, suppress
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def payload(
             "ranking": list(frames.get("ranking", ())),
         },
     }
-    page = _plain(page)
+    page = plain(page)
     size = len(json.dumps(page, ensure_ascii=False).encode())
     if size > LARGEST:
         raise CdpkitError(f"a page must stay under {LARGEST} bytes", str(size), "Publish fewer rows")
@@ -330,20 +331,3 @@ def _deciles(rows: Rows, k: int) -> list[dict[str, Any]]:
     """Keep what the lift figure needs, of deciles that reach k people."""
     keep = ("decile", "people", "rate", "low", "high", "lift", "cumulative_share")
     return [{key: row[key] for key in keep} for row in rows if row["people"] >= k]
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON values: numpy scalars unwrapped, not-a-number as null, six significant digits."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, str) or value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, Iterable):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float):
-        return None if math.isnan(value) or math.isinf(value) else float(f"{value:.6g}")
-    if isinstance(value, bool | int):
-        return value
-    return str(value)

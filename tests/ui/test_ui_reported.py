@@ -1,0 +1,104 @@
+"""Pages made of reports: their figures are those of the frames, small groups stay hidden, nobody is named."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from cdpkit.engine import DuckDBEngine
+from cdpkit.ui import digest, formats, pages
+from cdpkit.ui.navigation import entries
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORTED = [name for name in pages.PAGES if name not in ("appetence", "maturity")]
+ERRORS = re.compile(r"\bnan\b|None|undefined|Timestamp|\{\w+\}", re.IGNORECASE)
+
+
+def built(name: str, engine: DuckDBEngine) -> dict[str, Any]:
+    """Return the payload of one page, as JSON gives it back."""
+    payload = import_module(f"cdpkit.ui.pages.{name}.build").build(engine, currency="EUR")
+    return json.loads(json.dumps(payload, allow_nan=False))
+
+
+def shown(name: str, payload: Mapping[str, Any] | None) -> str:
+    """Return the HTML of one page."""
+    return import_module(f"cdpkit.ui.pages.{name}").page(payload, menu=[])._repr_html_()
+
+
+@pytest.fixture(scope="module")
+def engine(reported: dict[str, pd.DataFrame]) -> DuckDBEngine:
+    """A lake where every notebook the pages read reported."""
+    return DuckDBEngine(frames=reported)
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_a_page_before_its_notebooks_names_them(name: str) -> None:
+    """Nothing is reported yet: no payload, and a page that says which notebook to run."""
+    assert import_module(f"cdpkit.ui.pages.{name}.build").build(DuckDBEngine()) is None
+    html = shown(name, None)
+    assert re.search(r"\d\d_\w+\.ipynb", html) and "cdpkit run " in html
+    assert "<table" not in html and not ERRORS.search(re.sub(r"<[^>]+>", " ", html))
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_a_page_shows_its_frames_and_no_leftover(name: str, engine: DuckDBEngine) -> None:
+    """No placeholder, no missing value as a word; headings in order; every table has its caption."""
+    html = shown(name, built(name, engine))
+    words = re.sub(r"<script.*?</script>", " ", html, flags=re.DOTALL)
+    assert not (found := ERRORS.search(re.sub(r"<[^>]+>", " ", words))), found
+    levels = [int(level) for level in re.findall(r"<h(\d)", html)]
+    assert levels[0] == 1 and all(after - before <= 1 for before, after in itertools.pairwise(levels))
+    assert html.count("<table") == html.count("<caption") > 0
+    assert html.count('role="img"') == html.count('class="summary"')
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_a_dashboard_stands_in_the_navigation_and_stays_light(name: str) -> None:
+    """Its notebook is filed under a question; showing it imports neither pandas nor the engine."""
+    assert name in [entry.name for entry in entries(ROOT / "dashboards")]
+    code = (
+        f"import sys; from cdpkit.ui.pages import {name} as one; one.page(None, menu=[])._repr_html_(); "
+        "print([m for m in ('pandas', 'numpy', 'duckdb', 'sqlglot', 'plotly') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_data_page_says_what_was_loaded(engine: DuckDBEngine, reported: dict[str, pd.DataFrame]) -> None:
+    """Records read, late sources, consents and match rates are those of the frames, counted by hand."""
+    payload = built("data", engine)
+    html = shown("data", payload)
+    assert "1 of 2 sources are late: store" in html
+    assert formats.number(5200)["en"] in html, "records read"
+    assert [row["as_of"][:10] for row in payload["models"]["data"]["frames"]["quality"]] == ["2026-07-01"] * 2
+    people = {(row["channel"], row["status"]): row["people"] for row in payload["consents"]}
+    assert people == {("email", "granted"): 60, ("email", "denied"): 40, ("sms", "granted"): None}
+    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50}
+    assert [(row["source"], row["records"], row["matched"]) for row in payload["matches"]] == [
+        ("shop", 100, 50),
+        ("store", 50, 50),
+    ]
+
+
+def test_the_retention_page_says_what_churn_and_value_reported(engine: DuckDBEngine) -> None:
+    """Rates with their intervals, value at risk and levers are those of the frames; small levels are hidden."""
+    payload = built("retention", engine)
+    html = shown("retention", payload)
+    assert "Of those most at risk, 30% left (between 25% and 36%)" in html
+    assert formats.money(1_234_500)["en"] in html, "value at risk is reported in whole units"
+    assert formats.money(900_000)["en"] in html, "lifetime value is reported in minor units"
+    assert digest.rows(payload, "lifetime_value", "sources") == [
+        {"group": "site", "customers": 400, "historic": 1e6, "predicted": 9e5, "total": 1.9e6, "value_per_customer": 4750.0},
+        {"group": "store", "customers": None, "historic": None, "predicted": None, "total": None, "value_per_customer": None},
+        {"group": "app", "customers": None, "historic": None, "predicted": None, "total": None, "value_per_customer": None},
+    ]  # fmt: skip
