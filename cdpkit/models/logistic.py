@@ -130,8 +130,21 @@ class QuantileLogistic:
 
     def margin(self, matrix: Matrix) -> Array:
         """Return log-odds."""
-        # A matrix product may round by the number of rows; a sum along the row does not.
-        return ((self.design(matrix) - self.centre) * self.coefficients).sum(axis=1) + self.intercept
+        return self.weighted(matrix, self.coefficients, self.centre) + self.intercept
+
+    def weighted(self, matrix: Matrix, weights: Array, centre: Array) -> Array:
+        """Return the weighted sum of each row's terms against a centre.
+
+        Column by column, so that a million rows need no design; and a matrix product may round by the
+        number of rows, which this does not.
+        """
+        out, first = np.full(len(matrix), -float((centre * weights).sum())), 0
+        for j, term in enumerate(self.terms):
+            block = self._block(term, matrix[:, j].astype(float))
+            for k in range(block.shape[1]):
+                out += block[:, k] * weights[first + k]
+            first += block.shape[1]
+        return out
 
     def contributions(self, matrix: Matrix, exact: bool = False) -> Array:
         """Return each column's part of the log-odds against the average person; the last is the base."""

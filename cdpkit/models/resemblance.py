@@ -89,19 +89,18 @@ class Profile:
         shape = (1 - SHRINKAGE) * shape + SHRINKAGE * np.eye(len(shape))
         distance = (known.mean(axis=0) - self.centre_) / scale
         self.weights_ = np.linalg.solve(shape, distance) / scale
-        self.definers_ = np.quantile(self._along(known), np.linspace(0, 1, 201))
+        self.definers_ = np.quantile(self._along(matrix[drawn[1]]), np.linspace(0, 1, 201))
         return self
 
-    def _along(self, design: Array) -> Array:
-        # A sum along the row, unlike a matrix product, does not round by the number of rows.
-        return ((design - self.centre_) * self.weights_).sum(axis=1)
+    def _along(self, matrix: Matrix) -> Array:
+        return self.terms.weighted(matrix, self.weights_, self.centre_)
 
     def score(self, matrix: Matrix) -> Array:
         """Return 0 to 100: the share of the definers whom each row reaches."""
         out = np.empty(len(matrix))
         for first in range(0, len(matrix), ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
-            out[rows] = share_reached(self._along(self.terms.design(matrix[rows])), self.definers_)
+            out[rows] = share_reached(self._along(matrix[rows]), self.definers_)
         return out
 
     def to_dict(self) -> dict[str, Any]:

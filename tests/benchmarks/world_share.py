@@ -117,16 +117,29 @@ def appetence(folder: Path) -> dict[str, Any]:
             started = time.process_time()
             told = _one(folder / f"{preset}{seed}", preset, persons, seed, reference=preset != "null")
             worlds.append(told | {"cpu_seconds": round(time.process_time() - started, 1)})
+    return summary(worlds)
+
+
+def summary(worlds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the worlds with their mean shares, the bars, and the null worlds in which a model was served."""
+    placed = [w for w in worlds if "expected" in w]
     shares = {
-        preset: [w["outcomes"]["share"] for w in worlds if w["preset"] == preset]
-        for preset in ("retail", "null_effects")
+        preset: {
+            kind: round(float(np.mean([w[kind]["share"] for w in placed if w["preset"] == preset])), 3)
+            for kind in ("outcomes", "expected")
+        }
+        for preset in sorted({w["preset"] for w in placed})
     }
     nulls = [w for w in worlds if w["preset"] == "null"]
     return {
         "worlds": worlds,
-        "share": {preset: round(float(np.mean(values)), 3) for preset, values in shares.items()},
+        "share": shares,
         "null": {"worlds": len(nulls), "served_the_model": sum(w["decided_by"] == "model" for w in nulls)},
-        "bars": {f"{preset}_at_least_80": bool(np.mean(values) >= 0.8) for preset, values in shares.items()},
+        "bars": {
+            f"{preset}_at_least_80_by_{kind}": value >= 0.8
+            for preset, told in shares.items()
+            for kind, value in told.items()
+        },
     }
 
 
