@@ -134,7 +134,7 @@ def compiling() -> dict[str, float]:
     return {"features": n, "cpu_s": round(min(took), 3), "cpu_s_for_200": round(min(took) * 200 / n, 3)}
 
 
-def measured(home: Path, repeats: int, peers: bool) -> dict[str, Any]:
+def measured(home: Path, repeats: int, peers: bool, dates: bool) -> dict[str, Any]:
     """Alternate the roles, then compare values, dates and the catalogue."""
     files = {role: f"{home}/{role.replace(', ', '_')}.parquet" for role in ROLES if role != "floor"}
     runs: dict[str, list[dict[str, float]]] = {role: [] for role in ROLES}
@@ -145,7 +145,8 @@ def measured(home: Path, repeats: int, peers: bool) -> dict[str, Any]:
             found = run(role, home, files.get(role, "") if not number else "")
             runs[role] += [found] if found else []
             print(role, found or "failed", flush=True)
-    extra = {role: run(role, home) for role in ("ours, person, catalogue", "ours, person, 12 dates")}
+    more = ["ours, person, catalogue", *(["ours, person, 12 dates"] if dates else [])]
+    extra = {role: run(role, home) for role in more}
     print(extra, flush=True)
     roles = {
         role: {key: statistics.median(r[key] for r in found) for key in found[0]} | {"runs": len(found)}
@@ -174,6 +175,7 @@ def main() -> None:
     asked.add_argument("--repeats", type=int, default=3)
     asked.add_argument("--home", default="/tmp/cdpkit_bench_features")
     asked.add_argument("--no-peers", action="store_true")
+    asked.add_argument("--no-dates", action="store_true")
     asked.add_argument("--role", default="")
     asked.add_argument("--out", default="")
     given = asked.parse_args()
@@ -187,7 +189,7 @@ def main() -> None:
     print("data", round(cpu() - begin, 1), "CPU s", flush=True)
     results = json.loads(OUT.read_text())["results"] if OUT.exists() else {}
     name = f"{int(given.events):,} events, {int(given.persons):,} persons"
-    results[name] = measured(home, given.repeats, not given.no_peers)
+    results[name] = measured(home, given.repeats, not given.no_peers, not given.no_dates)
     results["compile"] = compiling()
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(
