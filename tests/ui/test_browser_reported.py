@@ -49,13 +49,13 @@ def opened(
     publish(home, {name: built[name] for name in REPORTED})
     for name in REPORTED:
         shutil.copy(ROOT / "dashboards" / f"{name}.ipynb", folder)
-    with serve(home, folder, home / "server.log", max_kernels=2, cull_after_s=600) as server:
-        with sync_playwright() as play:
-            browser = play.chromium.launch(**chromium, timeout=PATIENCE)
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.set_default_timeout(PATIENCE)
-            yield page, server.url
-            browser.close()
+    serving = serve(home, folder, home / "server.log", max_kernels=2, cull_after_s=600)
+    with serving as server, sync_playwright() as play:
+        browser = play.chromium.launch(**chromium, timeout=PATIENCE)
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(PATIENCE)
+        yield page, server.url
+        browser.close()
 
 
 @pytest.mark.parametrize("name", REPORTED)
