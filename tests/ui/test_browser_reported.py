@@ -49,13 +49,24 @@ def opened(
     publish(home, {name: built[name] for name in REPORTED})
     for name in REPORTED:
         shutil.copy(ROOT / "dashboards" / f"{name}.ipynb", folder)
-    serving = serve(home, folder, home / "server.log", max_kernels=2, cull_after_s=600)
-    with serving as server, sync_playwright() as play:
+    with (
+        serve(home, folder, home / "server.log", max_kernels=2, cull_after_s=600) as server,
+        sync_playwright() as play,
+    ):
         browser = play.chromium.launch(**chromium, timeout=PATIENCE)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(PATIENCE)
         yield page, server.url
         browser.close()
+
+
+def _settles(page: Any, expression: str) -> bool:
+    """Tell whether something becomes true: the page's policy forbids the browser's own waiting."""
+    for _ in range(75):
+        if page.evaluate(expression):
+            return True
+        page.wait_for_timeout(200)
+    return False
 
 
 @pytest.mark.parametrize("name", REPORTED)
@@ -73,10 +84,10 @@ def test_a_page_reads_in_both_languages_and_fits_a_phone(
         if language == "en":
             page.locator('[data-lang="en"]').focus()
             page.keyboard.press("Enter")
-        page.wait_for_function("document.querySelectorAll('.plot:not(:has(svg))').length === 0")
+        assert _settles(page, "document.querySelectorAll('.plot:not(:has(svg))').length === 0")
         words = page.inner_text("body")
         assert not (found := ERRORS.search(words)), found
         assert SAID[name][language] in page.inner_text("h1").replace("\xa0", " ")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width + 1
+        assert _settles(page, f"document.documentElement.scrollWidth <= {width + 1}")
         assert page.evaluate(UNNAMED) == 0
         page.screenshot(path=folder / f"{name}_{width}_{language}.png", full_page=True)
