@@ -282,7 +282,12 @@ def keys(column: pd.Series, make: Callable[[object], str | None]) -> Keys:
     """
     codes, values = texts.distinct(column)
     plain = _PLAIN.get(make)
-    return _coded(codes, _made(values, plain and plain(values), make))
+    made = _made(values, plain and plain(values), make)
+    if not made.equals(values):
+        return _coded(codes, made)
+    # Every value is its own key: they are distinct already.
+    place, categories = texts.in_order(values)
+    return Keys(np.append(place, -1)[codes], texts.index(categories))
 
 
 def phone_keys(column: pd.Series, country: pd.Series | None = None, default: str = "FR") -> Keys:

@@ -50,10 +50,16 @@ def ranked(texts: pa.Array) -> tuple[np.ndarray, pa.Array]:
     ([1, -1, 0, 1], ['a', 'b'])
     """
     codes, values = encoded(texts)
+    place, values = in_order(values)
+    return np.append(place, -1)[codes], values
+
+
+def in_order(values: pa.Array) -> tuple[np.ndarray, pa.Array]:
+    """Return the place of each of some distinct texts in alphabetical order, and the texts in that order."""
     order = pc.sort_indices(values).to_numpy()
-    place = np.empty(len(order) + 1, dtype=np.int64)
-    place[order], place[-1] = np.arange(len(order)), -1
-    return place[codes], values.take(pa.array(order))
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return place, values.take(pa.array(order))
 
 
 def column(texts: pa.Array) -> pd.api.extensions.ExtensionArray:

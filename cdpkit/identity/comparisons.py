@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cdpkit import texts
 from cdpkit.identity.evidence import Evidence
-from cdpkit.normalise import Keys, email_aliases
+from cdpkit.normalise import Keys
 
 #: Attributes that two records are compared on, in the order of the model.
 FIELDS = (
@@ -25,6 +24,9 @@ FIELDS = (
 )
 #: What is a person's own: the rest, a household shares.
 OWN = ("first_name", "birth_date", "national_id")
+#: Addresses are made of names: by level of the e-mail comparison (alike; two slips or another domain), how
+#: many pairs of namesakes are at it.
+NAMED_EMAILS = {1: 0.5, 2: 0.05}
 #: An attribute on fewer records than this share, or this constant, teaches nothing.
 MIN_FILLED = 0.02
 #: Values whose frequency counts: agreeing on a rare name says more than on a usual one. None identifies.
@@ -90,8 +92,8 @@ def representatives(
         carried[node[code == chosen[of_node[node]]]] += 1
         categories = evidence.keys[name].categories
         if name == "email":
-            table, boxes = texts.ranked(email_aliases(texts.arrow(categories)))
-            chosen, categories = np.append(table, -1)[chosen], texts.index(boxes)
+            chosen = np.append(evidence.mailboxes.codes, -1)[chosen]
+            categories = evidence.mailboxes.categories
         out[name] = Keys(chosen, categories)
     inside = np.flatnonzero(of_node >= 0)
     order = inside[np.lexsort((-inside, carried[inside]))]

@@ -47,6 +47,8 @@ class Evidence:
         the order of nodes.
     verdicts : dict of str to ndarray of int
         What is said of each key by itself, by attribute (see `Hygiene.verdicts`).
+    mailboxes : Keys
+        The mailbox behind each e-mail key, by code.
     """
 
     nodes: pd.DataFrame
@@ -57,6 +59,7 @@ class Evidence:
     keys: dict[str, Keys]
     spans: dict[str, pd.DataFrame] = field(repr=False)
     verdicts: dict[str, np.ndarray] = field(repr=False)
+    mailboxes: Keys = field(repr=False)
 
     @classmethod
     def of(cls, records: pd.DataFrame, rules: Hygiene, region: str = "FR") -> Evidence:
@@ -103,7 +106,10 @@ class Evidence:
         verdicts = {
             name: rules.verdicts(name, key.categories) for name, key in keys.items() if name not in _PLACES
         }
-        return cls(nodes, rows, order, node, known_at, keys, spans, verdicts)
+        emails = keys["email"].categories if "email" in keys else pd.Index([], dtype="str")
+        box, boxes = texts.ranked(normalise.email_aliases(texts.arrow(emails)))
+        mailboxes = Keys(box, texts.index(boxes))
+        return cls(nodes, rows, order, node, known_at, keys, spans, verdicts, mailboxes)
 
     @property
     def attributes(self) -> list[str]:

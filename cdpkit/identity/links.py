@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cdpkit import texts
 from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.hygiene import Hygiene, IdentifierType, assess
 from cdpkit.identity.validity import alive
-from cdpkit.normalise import email_aliases
+from cdpkit.normalise import Keys
 
 #: Combinations that link, with their strength in log2 odds. A birth date on 1 January counts only
 #: beside a postcode: many systems write it for "only the year is known".
@@ -115,7 +114,7 @@ def exact(
     usable, status = _usable(evidence, rules, at)
     found: dict[str, _Seen] = {kind: usable[kind] for kind in rules.types if kind in usable}
     if "email" in usable:
-        found["email alias"] = _mailboxes(usable["any_email"], evidence.keys["email"].categories)
+        found["email alias"] = _mailboxes(usable["any_email"], evidence.mailboxes)
     made: dict[tuple[str, ...], _Seen] = {}
     for rule, (attributes, _) in COMBINATIONS.items():
         combined = _combined(usable, attributes, made, len(evidence.nodes))
@@ -210,12 +209,12 @@ def _usable(evidence: Evidence, rules: Hygiene, at: object) -> tuple[dict[str, _
     return usable, status
 
 
-def _mailboxes(emails: _Seen, values: pd.Index) -> _Seen:
+def _mailboxes(emails: _Seen, mailboxes: Keys) -> _Seen:
     """Group the addresses of one mailbox, where it is written in more than one way."""
-    used = np.zeros(len(values), dtype=bool)
+    box = mailboxes.codes
+    used = np.zeros(len(box), dtype=bool)
     used[emails.code] = True
-    box, boxes = texts.encoded(email_aliases(texts.arrow(values)))
-    spellings = np.bincount(box[used], minlength=len(boxes))
+    spellings = np.bincount(box[used], minlength=len(mailboxes.categories))
     several = emails.where(spellings[box[emails.code]] > 1)
     code = box[several.code]
     order = np.lexsort((several.known_at, code, several.node))

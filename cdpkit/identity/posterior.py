@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pandas as pd
 
-from cdpkit.identity.comparisons import OWN
+from cdpkit.identity.comparisons import NAMED_EMAILS, OWN
 
 _ROUNDS = 500
 #: Pairs that teach the shares; of more, every so many.
@@ -36,7 +36,11 @@ _TOLD_BY = {"twins": "first_name", "named alike at home": "birth_date"}
 
 
 def odds(
-    pairs: pd.DataFrame, n: int, different: Mapping[str, float] | None = None, joined: int = 0
+    pairs: pd.DataFrame,
+    n: int,
+    different: Mapping[str, float] | None = None,
+    joined: int = 0,
+    emails: Mapping[int, float] | None = None,
 ) -> tuple[np.ndarray, dict[str, float]]:
     """Return the log2 odds that each pair is one person.
 
@@ -59,6 +63,8 @@ def odds(
         By comparison, the model's share of one person's records that differ outright.
     joined : int
         Pairs of one person that exact keys had joined before, and that are not among the scored ones.
+    emails : mapping of int to float, optional
+        By level of the e-mail comparison, the model's share of one person's records at it.
 
     Returns
     -------
@@ -67,7 +73,9 @@ def odds(
 
     Examples
     --------
-    >>> pairs = pd.DataFrame({"bayes": [30.0, 30.0, -2.0], "says_first_name": [10.0, 10.0, -5.0]})
+    >>> pairs = pd.DataFrame(
+    ...     {"bayes": [30, 30, -2], "says_first_name": [8, 8, -5], "says_birth_date": [9, 9, -4]}, dtype=float
+    ... )
     >>> log2_odds, shares = odds(pairs, n=100)
     >>> (log2_odds > 0).tolist(), round(shares["persons"], 2)
     ([True, True, False], 2.0)
@@ -75,7 +83,7 @@ def odds(
     total = n * (n - 1) / 2
     if pairs.empty or total < 1:
         return np.zeros(len(pairs)), dict.fromkeys(("persons", *_KINDS), 0.0)
-    person, others = _likelihoods(pairs)
+    person, others = _likelihoods(pairs, emails or {})
     rates = {name: rate for name, rate in (different or {}).items() if f"level_{name}" in pairs}
     level = {name: pairs[f"level_{name}"].to_numpy() for name in rates}
     # Every so many pairs: they come in the order of records, which says nothing of what they are.
@@ -134,7 +142,7 @@ def _shares(
     return share, wrong
 
 
-def _likelihoods(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _likelihoods(pairs: pd.DataFrame, emails: Mapping[int, float]) -> tuple[np.ndarray, np.ndarray]:
     """Return how much likelier each pair is in one person, and in each other kind, than among strangers."""
     says = {
         c.removeprefix("says_"): pairs[c].to_numpy(dtype=float) for c in map(str, pairs) if c[:5] == "says_"
@@ -143,5 +151,12 @@ def _likelihoods(pairs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     others = np.empty((len(_KINDS), len(pairs)))
     for k, shares in enumerate(_KINDS.values()):
         own = sum((part for name, part in says.items() if not shares(name)), np.zeros(len(pairs)))
+        if "level_email" in pairs and not shares("email"):
+            # Addresses are made of names: two that look alike say no more than the names do.
+            for level, rate in NAMED_EMAILS.items():
+                alike = (
+                    (pairs["level_email"] == level).to_numpy() & shares("first_name") & shares("last_name")
+                )
+                own = own - np.where(alike, says["email"] + np.log2(rate / emails.get(level, rate)), 0.0)
         others[k] = np.exp2(np.clip(bayes - own, -_CLIP, _CLIP))
     return np.exp2(np.clip(bayes, -_CLIP, _CLIP)), others

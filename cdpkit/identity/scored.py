@@ -13,7 +13,7 @@ from cdpkit import texts
 from cdpkit.errors import CdpkitError
 from cdpkit.identity import training
 from cdpkit.identity.blocking import candidates
-from cdpkit.identity.comparisons import representatives
+from cdpkit.identity.comparisons import OWN, representatives
 from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.groups import agglomerate
 from cdpkit.identity.links import Rulebook
@@ -100,8 +100,7 @@ def scored(
     chosen = candidates(fields, len(size))
     reused = before.compared if before and before.model.settings == model.settings else None
     pairs, compared = score(model, fields, len(size), chosen.left, chosen.right, reused)
-    # Exact keys joined a chain of pairs for each person; they are of one person, and not compared again.
-    log2_odds, shares = odds(pairs, len(size), model.different, joined=int((size - 1).sum()))
+    log2_odds, shares = odds(pairs, len(size), model.different, _joined(evidence, labels, may), model.emails)
     left, right = pairs["left"].to_numpy(np.int64), pairs["right"].to_numpy(np.int64)
     foes = [(int(labels[a]), int(labels[b])) for a, b in apart]
     group, state, why = agglomerate(len(size), left, right, log2_odds, size, foes)
@@ -122,6 +121,19 @@ def scored(
     totals = {"representatives": len(size), "pairs": len(pairs)} | shares
     final = pd.factorize(group[labels])[0].astype(np.int64)
     return links, final, Scored(model, chosen.blocks, totals, compared)
+
+
+def _joined(evidence: Evidence, labels: np.ndarray, may: np.ndarray) -> int:
+    """Count the pairs of one person that exact keys joined, of nodes that say who they are.
+
+    A person of three is two pairs: as many as would have been needed. A cookie says nothing to compare.
+    """
+    told = np.zeros(len(labels), dtype=bool)
+    for name in OWN:
+        if name in evidence.keys:
+            seen = evidence.seen(name)
+            told[seen["node"].to_numpy()[evidence.good(name)[seen["code"].to_numpy()]]] = True
+    return int(np.maximum(np.bincount(labels[told & may], minlength=1) - 1, 0).sum())
 
 
 def _learned(

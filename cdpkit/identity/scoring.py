@@ -42,6 +42,17 @@ class ScoringModel:
             if comparison["output_column_name"] in ("first_name", "birth_date")
         }
 
+    @property
+    def emails(self) -> dict[int, float]:
+        """Share of one person's records at each level of the e-mail comparison, from 0 (different) up."""
+        return {
+            k: level["m_probability"]
+            for comparison in self.settings["comparisons"]
+            if comparison["output_column_name"] == "email"
+            for k, level in enumerate(reversed(comparison["comparison_levels"]))
+            if not level.get("is_null_level")
+        }
+
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""
         content = {

@@ -14,7 +14,8 @@ first_name, surname, dob, email, phone, street_no, street, postcode``), separate
 a process of its own, once learning a model, once by it, once continuing, once by exact keys only; and Splink
 runs on the same data, cleaned. A file whose name ends in ``nohub`` is the one without its shared e-mail
 address. ``CDPKIT_BENCH_EDGES`` names numbers of identifier pairs to group (``1000000:10000000``).
-``--only sets``, ``--only scale`` or ``--only components`` measures one part and keeps the others.
+``--only sets``, ``--only scale`` or ``--only components`` measures one part and keeps the others; sizes that
+are not asked for are kept too.
 """
 
 from __future__ import annotations
@@ -207,9 +208,9 @@ def _apart(part: str, path: str, tool: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def at_scale(results: dict[str, dict]) -> dict[str, dict]:
+def at_scale(results: dict[str, dict], before: dict[str, dict]) -> dict[str, dict]:
     """Measure bases of customers; their quality goes beside that of the public sets."""
-    found: dict[str, dict] = {}
+    found: dict[str, dict] = dict(before)
     for path in filter(None, os.environ.get("CDPKIT_BENCH_CUSTOMERS", "").split(":")):
         one = {tool: _apart("scale", path, tool) for tool in ("splink", "ours")}
         mine, bare = one["ours"], one["splink"]["cpu_s"]
@@ -232,9 +233,9 @@ def at_scale(results: dict[str, dict]) -> dict[str, dict]:
     return found
 
 
-def grouped() -> dict[str, dict]:
+def grouped(before: dict[str, dict]) -> dict[str, dict]:
     """Measure the grouping of identifier pairs."""
-    found: dict[str, dict] = {}
+    found: dict[str, dict] = dict(before)
     with tempfile.TemporaryDirectory() as folder:
         for size in filter(None, os.environ.get("CDPKIT_BENCH_EDGES", "").split(":")):
             path = str(Path(folder) / f"edges_{size}.parquet")
@@ -262,7 +263,7 @@ def main() -> None:
     results = dict(before.get("results", {}))
     if options.only in (None, "sets"):
         results = sets() | {name: one for name, one in results.items() if name.startswith("customers")}
-    written = {
+    written: dict[str, Any] = {
         "machine": {
             "python": platform.python_version(),
             "system": platform.system(),
@@ -272,10 +273,14 @@ def main() -> None:
         "versions": {
             name: version(name) for name in ("splink", "duckdb", "pandas", "numpy", "scipy", "pyarrow")
         },
-        "scale": at_scale(results) if options.only in (None, "scale") else before.get("scale", {}),
-        "components": grouped() if options.only in (None, "components") else before.get("components", {}),
+        "scale": before.get("scale", {}),
+        "components": before.get("components", {}),
         "results": results,
     }
+    if options.only in (None, "scale"):
+        written["scale"] = at_scale(results, written["scale"])
+    if options.only in (None, "components"):
+        written["components"] = grouped(written["components"])
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(json.dumps(written, indent=1) + "\n")
 
