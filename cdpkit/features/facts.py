@@ -12,7 +12,7 @@ from typing import cast
 from sqlglot import exp, parse_one
 
 from cdpkit.errors import FeatureError
-from cdpkit.features.history import INTERACTIONS, STRANDS, view
+from cdpkit.features.history import INTERACTIONS, view
 from cdpkit.features.tree import Tree, sub, table
 from cdpkit.schema import TABLES, Column, Table
 
@@ -168,19 +168,6 @@ def fact(name: str) -> Table:
     if found is None or not needed <= set(found.names):
         raise FeatureError("a feature must read a fact keyed by node, with its times", got=repr(name))
     return found
-
-
-def bases(name: str) -> list[str]:
-    """Return the tables of the lake that a fact is read from.
-
-    Examples
-    --------
-    >>> bases("browsed"), bases("orders")
-    (['events', 'products'], ['orders'])
-    """
-    if name in VIEWS:
-        return sorted(VIEWS[name].bases)
-    return [name] if name != INTERACTIONS.name else sorted({strand.table for strand in STRANDS})
 
 
 @cache

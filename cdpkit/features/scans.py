@@ -221,7 +221,7 @@ def _by_record(scan: Scan, clock: Clock, columns: Sequence[Tree]) -> exp.Select:
 def _rows(scan: Scan, clock: Clock) -> exp.Select:
     """Aggregate the rows of each person."""
     columns = [named(_row_aggregate(part, scan, clock), scan.columns[part]) for part in scan.parts]
-    # A long scan reads many rows a record: measured, joining its records is cheaper than its rows.
+    # Measured: where a record has many rows, joining records is cheaper than joining rows.
     if scan.lookback is None and not clock.per_row:
         return _by_record(scan, clock, columns)
     return _source(scan, clock, [col("key", "m"), *columns], [col("key", "m")])
@@ -368,7 +368,6 @@ def _gaps(scan: Scan, clock: Clock) -> exp.Select:
     carried = [named(col("t", "m"), "t")] if clock.per_row else []
     before = over(exp.Lag(this=col("event_time", "f")), col("key", "m"), col("event_time", "f"))
     if any(part.op in ("index", "index_square", "cross") for part in scan.parts):
-        # Rows of one instant may be numbered either way: the gaps come in the same order.
         carried.append(named(over(exp.RowNumber(), col("key", "m"), col("event_time", "f")), "i"))
     rows = _source(
         scan, clock, [col("key", "m"), *carried, col("event_time", "f"), named(before, "before")], []

@@ -103,7 +103,7 @@ def in_polars(home: Path):
     whole = pl.scan_parquet(files(home, "membership").replace("/*/", "/")).select("node_id").unique()
     for part in (ever, year, recent, visits, again, orders, messages):
         whole = whole.join(part, on="node_id", how="left")
-    return whole.collect(engine="streaming").to_pandas()
+    return whole.collect(engine="streaming")
 
 
 def in_pandas(home: Path):
