@@ -130,10 +130,16 @@ def logit(design: Array, y: Array, weight: Array, group: Codes, start: Array | N
     inverse = np.linalg.inv(hessian + 1e-9 * np.eye(len(beta)))
     robust = inverse @ (sums.T @ sums) @ inverse * people / max(people - 1, 1)
     # With few conversions the robust variance is too sure of itself: it is never under the model's own.
-    wider = np.sqrt(np.maximum(np.diag(inverse) / np.maximum(np.diag(robust), 1e-300), 1.0))
+    own, seen = np.diag(inverse), np.diag(robust)
+    if (seen <= 1e-9 * own).any():
+        # Paths that are all alike show no spread at all: the model's own variance is all there is.
+        covariance = robust + inverse
+    else:
+        wider = np.sqrt(np.maximum(own / seen, 1.0))
+        covariance = robust * np.outer(wider, wider)
     return Fitted(
         beta,
-        robust * np.outer(wider, wider),
+        covariance,
         float((weight * (y * margin - np.logaddexp(0, margin))).sum()),
     )
 
