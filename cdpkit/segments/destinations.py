@@ -144,6 +144,7 @@ DESTINATIONS = {
             ),
             "a partner that matches hashed addresses",
             "un partenaire qui rapproche des adresses hachées",
+            minimum=0,  # An empty audience is an answer: its manifest says why.
         ),
         Destination(
             "google_customer_match",

@@ -40,8 +40,9 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
 
     Examples
     --------
-    >>> frame = pd.DataFrame({"path": ["a > b", "a > c", "b > c", "c"], "conversions": [300, 100, 100, 100],
-    ...                       "nulls": [700, 900, 900, 900]})
+    >>> paths = ["a", "b", "c", "a > b", "a > c", "b > c", "a > b > c"]
+    >>> frame = pd.DataFrame({"path": paths, "conversions": [100, 100, 100, 500, 180, 180, 600]})
+    >>> frame["nulls"] = 1000 - frame["conversions"]
     >>> synergies(Paths.of(frame))[["first", "second", "found"]].values.tolist()[0]
     ['a', 'b', 1]
     """
