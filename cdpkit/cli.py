@@ -381,6 +381,32 @@ def catalogue(
 
 
 @app.command()
+def expire(
+    home: Home = "",
+    source: Source = "",
+    at: Annotated[str, typer.Option(help="Today, as ISO; by default now.")] = "",
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would go, delete nothing.")] = False,
+) -> None:
+    """Delete what is past the term its source's contract declares, from every snapshot."""
+    from cdpkit import governance
+    from cdpkit.run import Run
+
+    workspace, now = _workspace(home, source), datetime.fromisoformat(at) if at else _now()
+    with Run.begin(workspace, "expire", holder="cdpkit expire") as run:
+        with run.engine() as engine:
+            gone = governance.due(engine, now)
+        if not dry and len(gone):
+            gone = governance.expire(run, now)
+            snapshot = run.finish(release=False)
+            run.lake.forget({snapshot.id} if snapshot else set())
+    verb = "would go" if dry else "deleted"
+    for row in gone.to_dict("records"):
+        typer.echo(f"{row['source']}.{row['table']}: {row['rows']:,} before {row['limit']:%Y-%m-%d} {verb}")
+    if gone.empty:
+        typer.echo("Nothing is past its term.")
+
+
+@app.command()
 def doctor(
     home: Home = "",
     relocate: Annotated[

@@ -17,6 +17,7 @@ from cdpkit.schema import PII, TABLES, TYPES, Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 #: Table of the promoted traits, one row a row of `profiles`.
 PROMOTED = "profile_traits"
@@ -157,7 +158,8 @@ def promote(run: Any, traits: Sequence[Trait]) -> pd.DataFrame:
         asked = (
             engine.query(f"SELECT {', '.join(said) or '1 AS one'} FROM profiles").to_arrow().to_pylist()[0]
         )
-    run.lake.write(table, rows, mode="overwrite")
+    if PROMOTED not in run.lake.stored() or not _same(run.lake.read(PROMOTED, "head").to_arrow(), rows):
+        run.lake.write(table, rows, mode="overwrite")
     counts = [(t.name, t.type, rows.num_rows - rows[t.name].null_count) for t in traits]
     lines = [(name, kind, n, asked[name] - n) for name, kind, n in counts]
     return pd.DataFrame(lines, columns=["column", "type", "profiles", "unreadable"])
@@ -170,6 +172,14 @@ def _sensitive(run: Any) -> set[str]:
             return set()
         found = engine.query("SELECT DISTINCT field FROM source_fields WHERE class = 'sensitive'").to_pandas()
     return set(found["field"])
+
+
+def _same(stored: pa.Table, rows: pa.Table) -> bool:
+    """Tell whether two tables hold the same columns and rows, in whatever order."""
+    if stored.column_names != rows.column_names:
+        return False
+    order = [(name, "ascending") for name in rows.column_names]
+    return stored.sort_by(order).equals(rows.cast(stored.schema).sort_by(order))
 
 
 def read(text: str | None) -> Mapping[str, Any]:
