@@ -5,6 +5,8 @@ from cdpkit.identity.decisions import decide, link_decisions, unmerge
 from cdpkit.identity.explain import Explanation
 from cdpkit.identity.graph import connected
 from cdpkit.identity.hygiene import Hygiene, IdentifierType
+from cdpkit.identity.levels import IdentityLevels, identity_levels
+from cdpkit.identity.lookup import Directory, Found, lookup
 from cdpkit.identity.metrics import agreement
 from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
@@ -13,9 +15,12 @@ from cdpkit.identity.tables import previous, records, store
 from cdpkit.identity.validity import expiring
 
 __all__ = [
+    "Directory",
     "Explanation",
+    "Found",
     "Hygiene",
     "IdentifierType",
+    "IdentityLevels",
     "Previous",
     "Resolution",
     "ScoringModel",
@@ -24,7 +29,9 @@ __all__ = [
     "connected",
     "decide",
     "expiring",
+    "identity_levels",
     "link_decisions",
+    "lookup",
     "previous",
     "records",
     "resolve",
