@@ -8,9 +8,11 @@ from cdpkit.identity.hygiene import Hygiene, IdentifierType
 from cdpkit.identity.levels import IdentityLevels, identity_levels
 from cdpkit.identity.lookup import Directory, Found, lookup
 from cdpkit.identity.metrics import agreement
+from cdpkit.identity.profile import Profile, profile_360
 from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
 from cdpkit.identity.scoring import ScoringModel
+from cdpkit.identity.subject import subject_file
 from cdpkit.identity.tables import previous, records, store
 from cdpkit.identity.validity import expiring
 
@@ -22,6 +24,7 @@ __all__ = [
     "IdentifierType",
     "IdentityLevels",
     "Previous",
+    "Profile",
     "Resolution",
     "ScoringModel",
     "agreement",
@@ -33,8 +36,10 @@ __all__ = [
     "link_decisions",
     "lookup",
     "previous",
+    "profile_360",
     "records",
     "resolve",
     "store",
+    "subject_file",
     "unmerge",
 ]

@@ -22,7 +22,7 @@ EVIDENCE: dict[str, tuple[str, str]] = {
     "unified": ("des fiches de plusieurs sources réunies", "records of several sources joined"),
     "demographics": ("des données démographiques", "demographic data"),
     "transactions": ("des achats", "purchases"),
-    "social": ("des préférences, des signaux sociaux ou la fidélité", "preferences, social signals or loyalty"),
+    "social": ("des préférences, signaux sociaux ou fidélité", "preferences, social signals or loyalty"),
     "behaviour": ("des comportements observés", "observed behaviour"),
     "consent": ("un accord pour un canal", "a grant for a channel"),
     "exportable": ("une adresse pour ce canal", "an address for that channel"),
