@@ -37,8 +37,8 @@ def profile_widget(profile: Profile, language: str = LANGUAGES[0], rows: int = S
     """
     import ipywidgets
 
-    def word(key: str, **values: object) -> str:
-        return text(f"profile.{key}", **values)[language]
+    def word(key: str, **values: str) -> str:
+        return text(f"profile.{key}", None, **values)[language]
 
     parts = profile.parts
     tabs = ipywidgets.Tab(
