@@ -43,6 +43,7 @@ from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
 from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
+from cdpkit.models.sequences import DelayResponse, SequenceLab
 from cdpkit.models.tiers import Tiers
 from cdpkit.models.uplift import UpliftRanker
 from cdpkit.models.upsell import UpsellTiming
@@ -59,6 +60,7 @@ __all__ = [
     "Columns",
     "ContractHazard",
     "CustomerLifetimeValue",
+    "DelayResponse",
     "Drift",
     "FrameError",
     "GammaGamma",
@@ -75,6 +77,7 @@ __all__ = [
     "Rung",
     "Scorer",
     "SendTime",
+    "SequenceLab",
     "ShiftedBetaGeometric",
     "Tiers",
     "UpliftRanker",
