@@ -161,7 +161,7 @@ class EngagementScore(BaseEstimator):
         asked = sends.loc[ripe].rename(columns={"sent_at": "ts"})
         told = history(sends, asked[["person_id", "ts"]])
         more = None if X is None else X.reset_index(drop=True).loc[ripe].reset_index(drop=True)
-        cut = pd.Timestamp(asked["ts"].quantile(1 - self.judge_share))
+        cut = asked["ts"].iloc[int((1 - self.judge_share) * (len(asked) - 1))]
         judge = (asked["ts"] > cut).to_numpy()
         learn = (asked["ts"] <= cut - wait).to_numpy()
         self.heads_: dict[str, Head] = {}
