@@ -433,6 +433,7 @@ def test_tests_have_the_last_word() -> None:
         calibrate(effects, pd.DataFrame({"channel": ["z"], "added": [1.0], "se": [1.0]}))
 
 
+@pytest.mark.req("MOD-34")
 def test_value_signals_hold_to_their_schema() -> None:
     """Tenths share one value and sum to the whole; every fault is told."""
     rng = np.random.default_rng(0)
