@@ -17,8 +17,10 @@ from cdpkit.models.churn import (
 from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
+from cdpkit.models.engagement import EngagementScore
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.journeys import NextTouchpoint, SessionIntent
 from cdpkit.models.ladder import Rung, climb
 from cdpkit.models.lifetime import (
     LEVERS,
@@ -62,10 +64,12 @@ __all__ = [
     "CustomerLifetimeValue",
     "DelayResponse",
     "Drift",
+    "EngagementScore",
     "FrameError",
     "GammaGamma",
     "Lookalike",
     "ModifiedBetaGeoNBD",
+    "NextTouchpoint",
     "ParetoNBD",
     "PastValue",
     "PressureModel",
@@ -78,6 +82,7 @@ __all__ = [
     "Scorer",
     "SendTime",
     "SequenceLab",
+    "SessionIntent",
     "ShiftedBetaGeometric",
     "Tiers",
     "UpliftRanker",
