@@ -122,11 +122,21 @@ class Dashboards(Voila):
             "voila_configuration": self.voila_configuration,
         }
         return [
-            (r"/", handlers.Home, {"folder": folder, "version": versions()[0]}),
+            (
+                r"/",
+                handlers.Home,
+                {"folder": folder, "workspace": self.workspace, "version": versions()[0]},
+            ),
             (r"/page/([a-z0-9_]+)", handlers.Dashboard, dashboard),
             (r"/export", handlers.Export, {"office": office}),
             (r"/export/([A-Za-z0-9_-]+)", handlers.Delivered, {"office": office}),
             (r"/maturity/answers", handlers.Answers, {"workspace": self.workspace, "clock": self.clock}),
+            (
+                r"/decide/(audience|complements)",
+                handlers.Asked,
+                {"workspace": self.workspace, "clock": self.clock},
+            ),
+            (r"/pending", handlers.Pending, {"workspace": self.workspace}),
             (r"/static/(plotly\.min\.js)", web.StaticFileHandler, {"path": str(_PLOTLY)}),
             (r"/static/(cdpkit\.(?:js|css))", web.StaticFileHandler, {"path": str(_HERE / "static")}),
             *routes,

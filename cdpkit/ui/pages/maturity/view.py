@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cdpkit.ui import page as shell
-from cdpkit.ui.formats import date, money, number, percent
+from cdpkit.ui.formats import date, measure, number, percent
 from cdpkit.ui.kit import Html, card, element, fact, section, table
 from cdpkit.ui.messages import Text, join, same, text
 from cdpkit.ui.navigation import Entry
@@ -195,7 +195,7 @@ def value(payload: Payload) -> Html:
         (
             words.metric(row["metric"]),
             text(f"maturity.branch.{row['branch']}"),
-            _written(row["value"], row["unit"], row["currency"]),
+            measure(row["value"], row["unit"], row["currency"]),
             number(row["n"]),
         )
         for row in payload["metrics"]
@@ -242,13 +242,4 @@ def _level(level: float | None) -> Text:
 
 
 def _measure(row: Mapping[str, Any]) -> Text:
-    return same("–") if row["value"] is None else _written(row["value"], row["unit"], None)
-
-
-def _written(value_: float, unit: str, currency: str | None) -> Text:
-    """Write a figure in its unit; money is in minor units."""
-    if unit == "share":
-        return percent(value_)
-    if unit == "money":
-        return money(value_, currency or "EUR")
-    return number(value_, 1 if unit == "ratio" else 0)
+    return same("–") if row["value"] is None else measure(row["value"], row["unit"], None)
