@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from cdpkit import maturity
+
 T = pd.Timestamp("2026-07-01")
 Rows = list[dict[str, Any]]
 
@@ -162,13 +164,6 @@ REPORTS: dict[str, dict[str, Rows]] = {
             ("hot", 80, "lifetime_value", 400000.0, 80, "EUR"), ("hot", 80, "ltv_to_cac", 3.5, 80, None),
             ("hot_adults", 75, "lifetime_value", 390000.0, 75, "EUR"), ("tiny", 4, "lifetime_value", 900.0, 4, "EUR"),
         ),
-        "actions": table(
-            "criterion action_fr action_en effort impact owner", ("roadmap", "Écrire la feuille de route", "Write the roadmap", 1, 3, "head")
-        ),
-        "described": [{"content": json.dumps({
-            "stage": {"declared": 3, "measured": 2, "possible": 4, "target": 5},
-            "finding": {"fr": "Stade 2 sur 5.", "en": "Stage 2 of 5."},
-        })}],
     },
     "attribution": {
         "effects": table(
@@ -190,9 +185,10 @@ REPORTS: dict[str, dict[str, Rows]] = {
 
 def lake() -> dict[str, pd.DataFrame]:
     """Return the tables: every report; 100 persons of two sources, 50 known to both; what 100 agreed to."""
+    reports = {**REPORTS, "maturity": REPORTS["maturity"] | _assessed()}
     lines = [
         {"model": model, "version": "1", "as_of": T, "name": name, "content": json.dumps(found)}
-        for model, frames in REPORTS.items()
+        for model, frames in reports.items()
         for name, found in frames.items()
     ]
     day = pd.Timestamp("2026-01-01")
@@ -227,6 +223,19 @@ def lake() -> dict[str, pd.DataFrame]:
             {"product_id": ["P1", "P2"], "name": ["Tent", "Mat"], "source": "shop", "known_at": day}
         ),
     }
+
+
+def _assessed() -> dict[str, Rows]:
+    """Return the assessment of an organisation that says 3 of 4 throughout; two sets of answers are kept."""
+    earlier, answers = ({c.id: level for c in maturity.criteria()} for level in (2, 3))
+    earlier["roadmap"] = 4
+    evidence = pd.DataFrame({"evidence": ["identified_share"], "value": [0.2], "n": [900], "level": [1]})
+    read = maturity.reading(answers, evidence, first_year=2027)
+    described = read.pop("described") | {"data_up_to": "2026-06-30", "answers": answers}
+    past = table("day stage", ("2026-01-10", 3), ("2026-06-10", 4))
+    read["changes"] = maturity.changes(earlier, answers)
+    frames = {name: json.loads(frame.to_json(orient="records")) for name, frame in read.items()}
+    return frames | {"history": past, "described": [{"content": json.dumps(described)}]}
 
 
 def _tried(day: pd.Timestamp) -> dict[str, pd.DataFrame]:

@@ -264,7 +264,8 @@ def _floors(scores: pd.DataFrame) -> dict[str, float]:
 def _top_n(scores: pd.DataFrame, k: int) -> list[dict[str, Any]]:
     """About sixty steps, at least k people apart: two steps never tell one person apart.
 
-    Whole tiers, hot and then hot with warm, are steps; those too near give way to them.
+    Everybody, the hot, then the hot with the warm are steps unless a few people lie between two; others
+    too near give way to them.
     """
     from cdpkit.evaluate import top_n
 
@@ -272,7 +273,10 @@ def _top_n(scores: pd.DataFrame, k: int) -> list[dict[str, Any]]:
     if total < k:
         return []
     hot, warm = (int((scores["tier"] == tier).sum()) for tier in TIERS[:2])
-    sizes = [n for n in sorted({hot, hot + warm, total}) if n >= k]
+    sizes: list[int] = []
+    for n in (total, hot, hot + warm):
+        if n >= k and all(abs(n - kept) >= k for kept in sizes):
+            sizes.append(n)
     for i in range(1, _STEPS):
         n = max(k, round(total * i / _STEPS))
         if all(abs(n - kept) >= k for kept in sizes):

@@ -71,7 +71,7 @@ def trust(payload: Payload) -> Html:
 
 def tiles(payload: Payload) -> Html:
     """Show the figures that matter, the leading one first; each opens the page it comes from."""
-    shown = (value, tiers, reachable, at_risk, pressure, stage, freshness, tests)
+    shown = (value, tiers, reachable, at_risk, pressure, stage, freshness)
     return section(
         "key", text("home.key.title"), None, element("div", [one(payload) for one in shown], class_="key")
     )
@@ -174,11 +174,6 @@ def freshness(payload: Payload) -> Html:
         text("home.fresh.until", day=date(payload["data_up_to"])),
         *names,
     )
-
-
-def tests(payload: Payload) -> Html:
-    """Say where what was tried is judged."""
-    return _tile("tests", "", text("home.tests.label"), None, text("home.tests.about"))
 
 
 def week(payload: Payload) -> Html:

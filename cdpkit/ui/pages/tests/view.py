@@ -56,7 +56,8 @@ def trust(payload: Payload) -> Html:
     facts = [(text("tests.trust.outcome"), text("tests.trust.days", n=number(payload["days"])))]
     if spans:
         first, last = min(span["first"] for span in spans), max(span["last"] for span in spans)
-        facts.insert(0, (text("tests.trust.when"), join(" – ", date(first), date(last))))
+        days = [date(day) for day in dict.fromkeys((first, last))]
+        facts.insert(0, (text("tests.trust.when"), join(" – ", *days)))
     facts += [
         (text("trust.population"), text("tests.trust.drawn")),
         (text("tests.trust.unjudged"), number(payload["unjudged"])),
@@ -87,10 +88,11 @@ def judged(payload: Payload) -> Html:
     ]
     spans = payload["dates"].values()
     source = text("tests.source", day=date(max(span["last"] for span in spans)))
+    summary = text("tests.judged.summary", count=len(tried), n=number(len(tried)))
     drawing = bars(
         "effects", finding(payload), text("tests.judged.subtitle", n=number(payload["days"])),
-        text("tests.judged.summary", n=number(len(tried))), columns, tried, source, value="difference",
-        low="difference_low", high="difference_high", axis="+.1%",
+        summary, columns, tried, source, value="difference", low="difference_low", high="difference_high",
+        axis="+.1%",
     )  # fmt: skip
     lines = [element("li", _said(row), class_=f"verdict {row['verdict']}") for row in tried]
     return section(
