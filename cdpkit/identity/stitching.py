@@ -63,8 +63,8 @@ _BACK = """
     ), joined AS (
         SELECT n.person_id, MIN(m.known_from) AS first_login_at
         FROM now AS n JOIN membership AS m ON m.node_id = n.node_id AND m.person_id = n.person_id
-        JOIN membership AS b ON b.node_id = m.node_id AND b.known_to = m.known_from
-             AND b.person_id <> m.person_id
+        JOIN membership AS b
+          ON b.node_id = m.node_id AND b.known_to = m.known_from AND b.person_id <> m.person_id
         GROUP BY n.person_id
     )
     SELECT t.person_id, COUNT(*) AS events, SUM(t.own) AS as_known, COUNT(*) - SUM(t.own) AS back_filled,

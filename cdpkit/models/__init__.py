@@ -18,8 +18,10 @@ from cdpkit.models.churn import (
 from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
+from cdpkit.models.engagement import EngagementScore
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.journeys import NextTouchpoint, SessionIntent
 from cdpkit.models.ladder import Rung, climb
 from cdpkit.models.lifetime import (
     LEVERS,
@@ -44,6 +46,7 @@ from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
 from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
+from cdpkit.models.sequences import DelayResponse, SequenceLab
 from cdpkit.models.tiers import Tiers
 from cdpkit.models.uplift import UpliftRanker
 from cdpkit.models.upsell import UpsellTiming
@@ -60,11 +63,14 @@ __all__ = [
     "Columns",
     "ContractHazard",
     "CustomerLifetimeValue",
+    "DelayResponse",
     "Drift",
+    "EngagementScore",
     "FrameError",
     "GammaGamma",
     "Lookalike",
     "ModifiedBetaGeoNBD",
+    "NextTouchpoint",
     "ParetoNBD",
     "PastValue",
     "PressureModel",
@@ -76,6 +82,8 @@ __all__ = [
     "Rung",
     "Scorer",
     "SendTime",
+    "SequenceLab",
+    "SessionIntent",
     "ShiftedBetaGeometric",
     "Tiers",
     "UpliftRanker",
