@@ -11,8 +11,8 @@ from cdpkit.identity.inferred import infer
 from cdpkit.identity.levels import IdentityLevels, identity_levels
 from cdpkit.identity.lookup import Directory, Found, lookup
 from cdpkit.identity.metrics import agreement
-from cdpkit.identity.onboarding import onboard
-from cdpkit.identity.people import per_cookie, populations, presence
+from cdpkit.identity.onboarding import onboard, side
+from cdpkit.identity.people import partner_sources, per_cookie, populations, presence
 from cdpkit.identity.profile import Profile, profile_360
 from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
@@ -51,6 +51,7 @@ __all__ = [
     "match_rate",
     "onboard",
     "partner_keys",
+    "partner_sources",
     "per_cookie",
     "populations",
     "presence",
@@ -59,6 +60,7 @@ __all__ = [
     "records",
     "resolve",
     "second_party",
+    "side",
     "store",
     "subject_file",
     "unmerge",

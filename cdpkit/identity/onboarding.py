@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,8 +11,9 @@ import pandas as pd
 from cdpkit.consent import nodes_sql
 from cdpkit.errors import FaultsError
 from cdpkit.identity.hashing import identifier_hash
-from cdpkit.identity.hygiene import TYPES, Hygiene
+from cdpkit.identity.hygiene import TYPES
 from cdpkit.identity.moments import literal
+from cdpkit.identity.seen import digested
 from cdpkit.normalise import KEYS, keys
 from cdpkit.scrub import holds_personal_values
 
@@ -120,7 +121,7 @@ def side(engine: Engine, sources: Sequence[str], as_of: object, *, name: str = "
     name : str
         What the id column is called: ``record`` or ``web_id``. Ids are record numbers of the lake.
     """
-    named = ", ".join(f"'{source}'" for source in sources)
+    named = ", ".join(f"'{source}'" for source in sources) or "NULL"
     allowed = nodes_sql("stitching", as_of).sql(dialect=engine.dialect)
     every = engine.query(
         f"SELECT n.node_id AS {name}, i.id_type, i.value FROM nodes AS n"
@@ -155,26 +156,15 @@ def _keyed(frame: pd.DataFrame, own: str, kind: str, scheme: str, region: str) -
     parts = []
     if kind in frame:
         if kind == "user_id":
-            made = keys(frame[kind], KEYS["account_id"]).array()
+            made = pd.Series(keys(frame[kind], KEYS["account_id"]).array(), dtype="str")
         else:
-            made = keys(frame[kind], _hasher(kind, scheme, region)).array()
-        parts.append(pd.DataFrame({own: frame[own].to_numpy(), "key": made}))
+            made = digested(
+                frame[kind], kind, lambda value: identifier_hash(kind, value, scheme, region), region=region
+            )
+        parts.append(pd.DataFrame({own: frame[own].to_numpy(), "key": made.array}))
     if (given := _HASHED.get(kind)) in frame:
         text = frame[given].astype("str").str.strip()
         parts.append(pd.DataFrame({own: frame[own].to_numpy(), "key": text.where(frame[given].notna())}))
     if not parts:
         return pd.DataFrame({own: [], "key": []})
     return pd.concat(parts, ignore_index=True).dropna().drop_duplicates()
-
-
-def _hasher(kind: str, scheme: str, region: str) -> Callable[[object], str | None]:
-    """Return what hashes a value of a type, unless it is a placeholder."""
-    rules = Hygiene()
-
-    def make(value: object) -> str | None:
-        key = str(value).strip().lower()
-        return (
-            None if rules.verdict(kind, key)[0] == "blocked" else identifier_hash(kind, value, scheme, region)
-        )
-
-    return make

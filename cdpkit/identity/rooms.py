@@ -12,8 +12,7 @@ from cdpkit.disclosure import K, suppress
 from cdpkit.errors import CdpkitError, FaultsError
 from cdpkit.identity.agreements import Agreement
 from cdpkit.identity.hashing import partner_key
-from cdpkit.identity.hygiene import Hygiene
-from cdpkit.normalise import keys
+from cdpkit.identity.seen import digested
 
 #: Shortest secret that may salt a partner's keys, in bytes.
 LEAST_SALT = 16
@@ -55,14 +54,7 @@ def partner_keys(values: pd.Series, kind: str, salt: bytes, *, region: str = "FR
         raise CdpkitError("a partner's key must be of an email or a phone", got=kind)
     if len(salt) < LEAST_SALT:
         raise CdpkitError(f"a salt must have at least {LEAST_SALT} bytes", got=f"{len(salt)}")
-    rules = Hygiene()
-
-    def make(value: object) -> str | None:
-        text = str(value).strip().lower()
-        good = rules.verdict(kind, text)[0] != "blocked"
-        return partner_key(kind, value, salt, region) if good else None
-
-    return pd.Series(keys(values, make).array(), index=values.index, dtype="str")
+    return digested(values, kind, lambda value: partner_key(kind, value, salt, region), region=region)
 
 
 @dataclass(frozen=True)
