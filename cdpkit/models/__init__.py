@@ -2,6 +2,7 @@
 
 from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.asking import next_fact
 from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
@@ -90,6 +91,7 @@ __all__ = [
     "ValueScorer",
     "Verdict",
     "ablation",
+    "next_fact",
     "build_card",
     "by_group",
     "card_markdown",
