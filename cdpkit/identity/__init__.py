@@ -9,6 +9,7 @@ from cdpkit.identity.metrics import agreement
 from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
 from cdpkit.identity.scoring import ScoringModel
+from cdpkit.identity.spread import Spread, resolve_spread
 from cdpkit.identity.tables import previous, records, store
 from cdpkit.identity.validity import expiring
 
@@ -19,6 +20,7 @@ __all__ = [
     "Previous",
     "Resolution",
     "ScoringModel",
+    "Spread",
     "agreement",
     "audit",
     "connected",
@@ -28,6 +30,7 @@ __all__ = [
     "previous",
     "records",
     "resolve",
+    "resolve_spread",
     "store",
     "unmerge",
 ]
