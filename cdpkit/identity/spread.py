@@ -9,7 +9,7 @@ first and handed to each part.
 
 from __future__ import annotations
 
-import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -18,32 +18,17 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from cdpkit import texts
 from cdpkit.errors import CdpkitError
-from cdpkit.identity.claim import Previous
 from cdpkit.identity.contraction import contract
 from cdpkit.identity.decisions import COLUMNS as DECIDED
-from cdpkit.identity.evidence import Evidence
 from cdpkit.identity.hygiene import AUTO_NAMES, AUTO_SHARE, Hygiene
 from cdpkit.identity.links import COMBINATIONS, MAX_SUPPORT
-from cdpkit.identity.resolution import Resolution, resolve
+from cdpkit.identity.scoring import ScoringModel
+from cdpkit.identity.spread_pairs import scored_pairs
+from cdpkit.identity.spread_work import ASIDE, KEYS, LINK, PARTS, SCHEMAS, KeysOf, Task, Unpacked
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
-
-#: Tables that a spread resolution makes; the nodes of its links and values carry source and record id.
-TABLES = ("membership", "links", "persons", "golden", "person_events", "aliases")
-_KEYS = pa.schema(
-    [
-        ("node", pa.int64()),
-        ("attribute", pa.string()),
-        ("word", pa.string()),
-        ("mailbox", pa.string()),
-        ("good", pa.bool_()),
-        ("last_at", pa.int64()),
-    ]
-)
-_PARTS = pa.schema([("part", pa.int64()), ("name", pa.string()), ("content", pa.binary())])
 
 
 @dataclass(frozen=True)
@@ -77,6 +62,7 @@ def resolve_spread(
     membership: str | None = None,
     aliases: pd.DataFrame | None = None,
     decisions: pd.DataFrame | None = None,
+    scoring: ScoringModel | None = None,
     hygiene: Hygiene | None = None,
     region: str = "FR",
     parts: int = 64,
@@ -84,7 +70,7 @@ def resolve_spread(
     survivorship: Mapping[str, str] | None = None,
     source_priority: Sequence[str] = (),
 ) -> Spread:
-    """Find the persons behind the records of a table by exact keys, part by part, on any engine.
+    """Find the persons behind the records of a table part by part, on any engine.
 
     Parameters
     ----------
@@ -100,6 +86,8 @@ def resolve_spread(
         Table of the state to continue: ``node_id, person_id, known_from, known_to``.
     aliases : DataFrame, optional
         ``old_id, person_id``, of the same state.
+    scoring : ScoringModel, optional
+        A model learned before, on a sample or a smaller base, to score pairs by; by default exact keys only.
     decisions, hygiene, region, survivorship, source_priority
         As for `cdpkit.identity.resolve`.
     parts : int
@@ -118,19 +106,49 @@ def resolve_spread(
 
     Notes
     -----
-    Scored pairs are apart: see `cdpkit.identity.splink_on_spark`. Ids that were given before are claimed as
-    on one machine; new ones differ in name only.
+    With a model, the base is cut twice: representatives of the persons that exact keys find are compared on
+    the workers, the driver settles their pairs (one row each), and the persons come from a second cut that
+    knows of them. Ids that were given before are claimed as on one machine; new ones differ in name only.
     """
     rules = hygiene or Hygiene()
-    cut = _Cut(engine, f"_{name}", rules)
-    engine.apply(cut.table("keys"), f"SELECT * FROM {records}", _Keys(rules, region), _KEYS)
+    told = None
+    if scoring is not None:
+        task = Task(run_id, rules, region, decisions, None, {}, (), compared=True)
+        first = _cut(engine, records, f"{name}_exact", task, None, None, parts, most)
+        told = scored_pairs(engine, first.tables, scoring, decisions, f"_{name}_scored")
+    task = Task(
+        run_id,
+        rules,
+        region,
+        decisions,
+        aliases,
+        dict(survivorship or {}),
+        tuple(source_priority),
+        told is not None,
+    )
+    return _cut(engine, records, name, task, membership, told, parts, most)
+
+
+def _cut(
+    engine: Engine,
+    records: str,
+    name: str,
+    task: Task,
+    membership: str | None,
+    told: pd.DataFrame | None,
+    parts: int,
+    most: int,
+) -> Spread:
+    """Cut a base and resolve its parts."""
+    cut = _Cut(engine, f"_{name}", task.rules)
+    engine.apply(cut.table("keys"), f"SELECT * FROM {records}", KeysOf(task.rules, task.region), KEYS)
     engine.materialise(
         cut.table("nodes"),
         f"SELECT node_id AS node, MIN(source) AS source, MIN(CAST(record_id AS {cut.text})) AS record_id,"
         f" MIN(CASE WHEN {cut.may(records)} THEN 1 ELSE 0 END) AS may FROM {records} GROUP BY node_id",
     )
     aside = cut.count()
-    cut.pair(decisions, membership)
+    cut.pair(task.decisions, membership, told)
     everyone = f"SELECT node FROM {cut.table('nodes')}"
     if membership is not None:
         everyone += f" UNION SELECT node_id FROM {membership}"
@@ -146,57 +164,15 @@ def resolve_spread(
             got=f"{size:,}",
             do="Block the value that ties them (see `set_aside` of a smaller run), or raise `most`",
         )
-    work = _Work(
-        run_id,
-        replace(rules, counted=_counted(aside)),
-        region,
-        decisions,
-        aliases,
-        dict(survivorship or {}),
-        tuple(source_priority),
-    )
-    engine.apply(cut.table("parts"), cut.batches(records, membership, parts), work, _PARTS, by="part")
+    task = replace(task, rules=replace(task.rules, counted=_counted(aside)))
+    rows = cut.batches(records, membership, told, parts)
+    engine.apply(cut.table("parts"), rows, task, PARTS, by="part")
     tables = {}
-    for table in TABLES:
+    for table in task.tables:
         tables[table] = f"{name}_{table}"
-        engine.apply(
-            tables[table],
-            f"SELECT content FROM {cut.table('parts')} WHERE name = '{table}'",
-            _Unpacked(_SCHEMAS[table]),
-            _SCHEMAS[table],
-        )
+        packed = f"SELECT content FROM {cut.table('parts')} WHERE name = '{table}'"
+        engine.apply(tables[table], packed, Unpacked(SCHEMAS[table]), SCHEMAS[table])
     return Spread(tables, aside, size, rounds)
-
-
-@dataclass(frozen=True)
-class _Keys:
-    """Make keys of records: what each node says, once."""
-
-    rules: Hygiene
-    region: str
-
-    def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of `_KEYS`."""
-        evidence = Evidence.of(rows, self.rules, self.region)
-        number = evidence.nodes["node_id"].to_numpy(np.int64)
-        out = []
-        for name, key in evidence.keys.items():
-            seen = evidence.seen(name)
-            code = seen["code"].to_numpy()
-            box = evidence.mailboxes.codes[code] if name == "email" else np.full(len(code), -1)
-            out.append(
-                pd.DataFrame(
-                    {
-                        "node": number[seen["node"].to_numpy()],
-                        "attribute": name,
-                        "word": texts.chosen(texts.arrow(key.categories), code),
-                        "mailbox": texts.chosen(texts.arrow(evidence.mailboxes.categories), box),
-                        "good": evidence.good(name)[code],
-                        "last_at": seen["last_at"].to_numpy(),
-                    }
-                )
-            )
-        return pd.concat(out, ignore_index=True) if out else _KEYS.empty_table().to_pandas()
 
 
 class _Cut:
@@ -259,10 +235,10 @@ class _Cut:
         allowed = {(kind, value) for kind, values in self.rules.allowed.items() for value in values}
         listed = [pair in allowed for pair in zip(aside["id_type"], aside["value"], strict=True)]
         aside = aside[~np.array(listed, dtype=bool)].reset_index(drop=True)
-        self.engine.register(self.table("aside"), pa.Table.from_pandas(aside, _ASIDE, preserve_index=False))
+        self.engine.register(self.table("aside"), pa.Table.from_pandas(aside, ASIDE, preserve_index=False))
         return aside
 
-    def pair(self, decisions: pd.DataFrame | None, membership: str | None) -> None:
+    def pair(self, decisions: pd.DataFrame | None, membership: str | None, told: pd.DataFrame | None) -> None:
         """Write what could tie two nodes as pairs of a node and the first of its group."""
         held, aside, values = self.table("held"), self.table("aside"), self.table("values")
         usable = (
@@ -286,15 +262,17 @@ class _Cut:
             f"SELECT MIN(node) OVER (PARTITION BY said) AS l, node AS r FROM ({group}) AS t"
             for group in groups
         ]
-        if decisions is not None and len(decisions):
-            told = decisions[list(DECIDED[1:5])].astype("str")
-            self.engine.register(self.table("decided"), pa.Table.from_pandas(told, preserve_index=False))
-            nodes = self.table("nodes")
-            pairs.append(
-                f"SELECT a.node AS l, b.node AS r FROM {self.table('decided')} AS d"
-                f" JOIN {nodes} AS a ON a.source = d.left_source AND a.record_id = d.left_record_id"
-                f" JOIN {nodes} AS b ON b.source = d.right_source AND b.record_id = d.right_record_id"
-            )
+        ends = list(DECIDED[1:5])
+        for name, links in (("decided", decisions), ("told", told)):
+            if links is not None and len(links):
+                frame = pa.Table.from_pandas(links[ends].astype("str"), preserve_index=False)
+                self.engine.register(self.table(name), frame)
+                nodes = self.table("nodes")
+                pairs.append(
+                    f"SELECT a.node AS l, b.node AS r FROM {self.table(name)} AS d"
+                    f" JOIN {nodes} AS a ON a.source = d.left_source AND a.record_id = d.left_record_id"
+                    f" JOIN {nodes} AS b ON b.source = d.right_source AND b.record_id = d.right_record_id"
+                )
         union = " UNION ALL ".join(pairs)
         self.engine.materialise(self.table("pairs"), f"SELECT DISTINCT l, r FROM ({union}) AS t WHERE l <> r")
 
@@ -325,104 +303,39 @@ class _Cut:
             f"SELECT k0.node, CONCAT_WS('|', {', '.join(words)}) AS said{froms} WHERE {' AND '.join(where)}"
         )
 
-    def batches(self, records: str, membership: str | None, parts: int) -> str:
-        """Return the statement of the records and their previous persons, by part."""
-        groups = self.table("groups")
+    def batches(self, records: str, membership: str | None, told: pd.DataFrame | None, parts: int) -> str:
+        """Return the statement of the records, their previous persons and their scored links, by part."""
+        groups, part = self.table("groups"), f"g.component % {parts} AS part"
         columns = self.engine.query(f"SELECT * FROM {records} LIMIT 0").to_arrow().column_names
-        listed = ", ".join(f"r.{name}" for name in columns)
         time = "TIMESTAMP_NTZ" if self.engine.dialect == "spark" else "TIMESTAMP"
-        none = ", ".join(
-            f"CAST(NULL AS {kind}) AS {name}"
-            for name, kind in (("_person", self.text), ("_since", time), ("_until", time))
-        )
-        part = f"g.component % {parts} AS part"
-        said = f"SELECT {part}, {listed}, {none} FROM {records} AS r JOIN {groups} AS g ON g.node = r.node_id"
-        if membership is None:
-            return said
-        blank = ", ".join("r.node_id" if name == "node_id" else f"NULL AS {name}" for name in columns)
-        return (
-            f"{said} UNION ALL SELECT {part}, {blank}, r.person_id, r.known_from, r.known_to"
-            f" FROM {membership} AS r JOIN {groups} AS g ON g.node = r.node_id"
-        )
-
-
-@dataclass(frozen=True)
-class _Work:
-    """Resolve one part as one machine would."""
-
-    run_id: str
-    rules: Hygiene
-    region: str
-    decisions: pd.DataFrame | None
-    aliases: pd.DataFrame | None
-    survivorship: dict[str, str]
-    source_priority: tuple[str, ...]
-
-    def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of `_PARTS`: each table of the resolution, packed."""
-        part = int(rows["part"].iloc[0])
-        held = rows["_person"].notna()
-        said = rows[~held].drop(columns=["part", "_person", "_since", "_until"])
-        found = resolve(
-            said,
-            self._previous(rows[held], said),
-            self.decisions,
-            run_id=f"{self.run_id}.{part}",
-            hygiene=self.rules,
-            survivorship=self.survivorship,
-            source_priority=self.source_priority,
-            region=self.region,
-            scoring=False,
-        )
-        return pd.DataFrame(
-            {
-                "part": part,
-                "name": TABLES,
-                "content": [_packed(_shown(found, name, self.run_id), _SCHEMAS[name]) for name in TABLES],
-            }
-        )
-
-    def _previous(self, held: pd.DataFrame, said: pd.DataFrame) -> Previous | None:
-        if held.empty:
-            return None
-        named = said.drop_duplicates("node_id").set_index("node_id")[["source", "record_id"]]
-        membership = pd.DataFrame(
-            {
-                "source": named["source"].reindex(held["node_id"]).to_numpy(),
-                "record_id": named["record_id"].reindex(held["node_id"]).to_numpy(),
-                "person_id": held["_person"].to_numpy(),
-                "known_from": held["_since"].to_numpy(),
-                "known_to": held["_until"].to_numpy(),
-            }
-        )
-        if self.aliases is None:
-            return Previous(membership)
-        return Previous(membership, self.aliases[self.aliases["person_id"].isin(membership["person_id"])])
-
-
-def _shown(found: Resolution, name: str, run_id: str) -> pd.DataFrame:
-    frame: pd.DataFrame = getattr(found, name)
-    return frame.assign(run_id=run_id) if "run_id" in frame else frame
-
-
-def _packed(frame: pd.DataFrame, schema: pa.Schema) -> bytes:
-    table = pa.Table.from_pandas(frame[schema.names], schema, preserve_index=False)
-    out = io.BytesIO()
-    with pa.ipc.new_stream(out, schema) as writer:
-        writer.write_table(table)
-    return out.getvalue()
-
-
-@dataclass(frozen=True)
-class _Unpacked:
-    """Read packed tables."""
-
-    schema: pa.Schema
-
-    def __call__(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """Return their rows."""
-        tables = [pa.ipc.open_stream(content).read_all() for content in rows["content"]]
-        return pa.concat_tables([self.schema.empty_table(), *tables]).to_pandas()
+        none = [f"CAST(NULL AS {kind})" for kind in (self.text, time, time)]
+        listed = ", ".join(f"r.{name}" for name in columns)
+        rows = [
+            f"SELECT {part}, {listed}, 'record' AS _kind, {none[0]} AS _text, {none[1]} AS _since,"
+            f" {none[2]} AS _until FROM {records} AS r JOIN {groups} AS g ON g.node = r.node_id"
+        ]
+        if membership is not None:
+            blank = ", ".join("r.node_id" if name == "node_id" else "NULL" for name in columns)
+            rows.append(
+                f"SELECT {part}, {blank}, 'held', r.person_id, r.known_from, r.known_to"
+                f" FROM {membership} AS r JOIN {groups} AS g ON g.node = r.node_id"
+            )
+        if told is not None and len(told):
+            said = pd.DataFrame(
+                {
+                    "source": told["left_source"].astype("str"),
+                    "record_id": told["left_record_id"].astype("str"),
+                    "text": [json.dumps(row) for row in told[list(LINK)].to_dict("records")],
+                }
+            )
+            self.engine.register(self.table("said"), pa.Table.from_pandas(said, preserve_index=False))
+            blank = ", ".join("n.node" if name == "node_id" else "NULL" for name in columns)
+            rows.append(
+                f"SELECT {part}, {blank}, 'link', s.text, {none[1]}, {none[2]} FROM {self.table('said')} AS s"
+                f" JOIN {self.table('nodes')} AS n ON n.source = s.source AND n.record_id = s.record_id"
+                f" JOIN {groups} AS g ON g.node = n.node"
+            )
+        return " UNION ALL ".join(rows)
 
 
 def _counted(aside: pd.DataFrame) -> dict[str, dict[str, tuple[int, int, int]]]:
@@ -431,31 +344,3 @@ def _counted(aside: pd.DataFrame) -> dict[str, dict[str, tuple[int, int, int]]]:
     for kind, value, (records, names, named) in zip(aside["id_type"], aside["value"], counts, strict=True):
         out.setdefault(kind, {})[value] = (int(records), int(names), int(named))
     return out
-
-
-_TEXT, _TIME, _COUNT = pa.string(), pa.timestamp("us"), pa.int64()
-_ASIDE = pa.schema(
-    [("id_type", _TEXT), ("value", _TEXT), ("n_records", _COUNT), ("n_names", _COUNT), ("n_named", _COUNT)]
-)
-
-
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema(list(columns.items()))
-
-
-_SCHEMAS = {
-    "membership": _schema(source=_TEXT, record_id=_TEXT, person_id=_TEXT, known_from=_TIME, known_to=_TIME),
-    "links": _schema(
-        left_source=_TEXT, left_record_id=_TEXT, right_source=_TEXT, right_record_id=_TEXT, rule=_TEXT,
-        id_type=_TEXT, weight=pa.float64(), state=_TEXT, refused_by=_TEXT, known_at=_TIME, run_id=_TEXT,
-    ),
-    "persons": _schema(person_id=_TEXT, known_at=_TIME, n_nodes=_COUNT, n_sources=_COUNT),
-    "golden": _schema(
-        person_id=_TEXT, attribute=_TEXT, value=_TEXT, source=_TEXT, record_id=_TEXT, known_at=_TIME,
-        rule=_TEXT,
-    ),
-    "person_events": _schema(
-        run_id=_TEXT, event=_TEXT, person_id=_TEXT, into_person_id=_TEXT, n_nodes=_COUNT
-    ),
-    "aliases": _schema(old_id=_TEXT, person_id=_TEXT, run_id=_TEXT),
-}  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,6 +130,41 @@ def test_parts_continue_a_state_with_its_ids_its_decisions_and_what_is_gone() ->
             decisions=asked(records),
             parts=5,
         )
+        compared(whole, engine, found.tables, set(before.membership["person_id"]))
+
+
+def alike(n: int = 140) -> pd.DataFrame:
+    """Return records with slips in every key, that only scored pairs bring together."""
+    known = runpy.run_path(str(Path(__file__).with_name("test_identity_scoring.py")))
+    records = known["base"](n).drop(columns="person").sample(frac=1, random_state=4, ignore_index=True)
+    return records.assign(node_id=np.arange(len(records)) * 3 + 10)
+
+
+def apart_and_together(records: pd.DataFrame, whole: Resolution) -> pd.DataFrame:
+    """Return decisions: one scored link refused, and two strangers joined."""
+    link = whole.links[(whole.links["rule"] == "scored") & (whole.links["state"] == "used")].iloc[0]
+    ends = ["left_source", "left_record_id", "right_source", "right_record_id"]
+    a, b = records.iloc[0], records.iloc[1]
+    rows = [
+        ("cannot_link", *link[ends], DAY),
+        ("must_link", a["source"], a["record_id"], b["source"], b["record_id"], DAY),
+    ]
+    return pd.DataFrame(rows, columns=["kind", *ends, "decided_at"])
+
+
+def test_parts_score_the_pairs_that_the_whole_scores() -> None:
+    records = alike()
+    learned = resolve(records, run_id="r0").scoring
+    assert learned is not None
+    before = resolve(records.iloc[20:], run_id="r1", scoring=learned.model)
+    decisions = apart_and_together(records, before)
+    whole = resolve(records, before, decisions, run_id="r2", scoring=learned.model)
+    assert (whole.links["rule"] == "scored").sum() > 20
+    with DuckDBEngine(frames={"said": records, "held": stored(before)}) as engine:
+        found = resolve_spread(
+            engine, "said", run_id="r2", membership="held", aliases=before.aliases, decisions=decisions,
+            scoring=learned.model, parts=4,
+        )  # fmt: skip
         compared(whole, engine, found.tables, set(before.membership["person_id"]))
 
 

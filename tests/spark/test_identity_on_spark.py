@@ -14,22 +14,18 @@ HERE = runpy.run_path(str(Path(__file__).resolve().parents[1] / "identity" / "te
 
 
 def test_workers_find_the_persons_that_one_machine_finds(session) -> None:
-    """Keys, components, guards, claims and the golden record, over a state with aliases and decisions."""
-    records: pd.DataFrame = HERE["messy"](130)
-    before = resolve(
-        records[records["known_at"] < HERE["DAY"] + pd.Timedelta(days=55)], run_id="r1", scoring=False
-    )
-    decisions = HERE["asked"](records)
-    whole = resolve(records, before, decisions, run_id="r2", scoring=False)
-    assert len(whole.aliases) > 0
-    with SparkEngine(session, frames={"said": records, "held": HERE["stored"](before)}) as engine:
+    """Keys, components, guards, scored pairs and claims, over a state, decisions and records that are gone."""
+    records: pd.DataFrame = HERE["alike"]()
+    learned = resolve(records, run_id="r0").scoring
+    assert learned is not None
+    before = resolve(records.iloc[20:], run_id="r1", scoring=learned.model)
+    decisions = HERE["apart_and_together"](records, before)
+    now = records.iloc[:-5]
+    whole = resolve(now, before, decisions, run_id="r2", scoring=learned.model)
+    assert (whole.links["rule"] == "scored").sum() > 20 and len(whole.aliases) > 0
+    with SparkEngine(session, frames={"said": now, "held": HERE["stored"](before)}) as engine:
         found = resolve_spread(
-            engine,
-            "said",
-            run_id="r2",
-            membership="held",
-            aliases=before.aliases,
-            decisions=decisions,
-            parts=2,
-        )
+            engine, "said", run_id="r2", membership="held", aliases=before.aliases, decisions=decisions,
+            scoring=learned.model, parts=2,
+        )  # fmt: skip
         HERE["compared"](whole, engine, found.tables, set(before.membership["person_id"]))
