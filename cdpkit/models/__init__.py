@@ -36,7 +36,7 @@ from cdpkit.models.lifetime import (
     summary,
 )
 from cdpkit.models.lookalike import Lookalike
-from cdpkit.models.moments import SendTime
+from cdpkit.models.moments import ChannelAffinity, SendTime
 from cdpkit.models.pressure import PressureModel
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
@@ -55,6 +55,7 @@ __all__ = [
     "Attribution",
     "BetaGeoNBD",
     "CartCauses",
+    "ChannelAffinity",
     "ChurnClassifier",
     "BehaviourClusters",
     "Columns",
