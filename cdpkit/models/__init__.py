@@ -17,6 +17,7 @@ from cdpkit.models.churn import (
 from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
+from cdpkit.models.exposure import SafeExposure
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.ladder import Rung, climb
@@ -76,6 +77,7 @@ __all__ = [
     "RetentionPlan",
     "RuleBaseline",
     "Rung",
+    "SafeExposure",
     "Scorer",
     "SendTime",
     "SequenceLab",
