@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from cdpkit.ui.pages.appetence.export import reason_words
 
 from cdpkit import identity, world
 from cdpkit.engine import DuckDBEngine
@@ -23,7 +24,6 @@ from cdpkit.segments.ledger import Cap, suspend
 from cdpkit.segments.results import BY, results
 from cdpkit.sources import adapter, load
 from cdpkit.ui.navigation import GROUPS, entry
-from cdpkit.ui.pages.appetence.export import reason_words
 from cdpkit.workspace import Workspace
 
 told = runpy.run_path(str(Path(__file__).with_name("test_segments_export.py")))
