@@ -5,29 +5,47 @@ from cdpkit.identity.decisions import decide, link_decisions, unmerge
 from cdpkit.identity.explain import Explanation
 from cdpkit.identity.graph import connected
 from cdpkit.identity.hygiene import Hygiene, IdentifierType
+from cdpkit.identity.levels import IdentityLevels, identity_levels
+from cdpkit.identity.lookup import Directory, Found, lookup
 from cdpkit.identity.metrics import agreement
+from cdpkit.identity.people import per_cookie, populations, presence
+from cdpkit.identity.profile import Profile, profile_360
 from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
 from cdpkit.identity.scoring import ScoringModel
+from cdpkit.identity.stitching import back_filled
+from cdpkit.identity.subject import subject_file
 from cdpkit.identity.tables import previous, records, store
 from cdpkit.identity.validity import expiring
 
 __all__ = [
+    "Directory",
     "Explanation",
+    "Found",
     "Hygiene",
     "IdentifierType",
+    "IdentityLevels",
     "Previous",
+    "Profile",
     "Resolution",
     "ScoringModel",
     "agreement",
     "audit",
+    "back_filled",
     "connected",
     "decide",
     "expiring",
+    "identity_levels",
     "link_decisions",
+    "lookup",
+    "per_cookie",
+    "populations",
+    "presence",
     "previous",
+    "profile_360",
     "records",
     "resolve",
     "store",
+    "subject_file",
     "unmerge",
 ]

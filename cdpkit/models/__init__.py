@@ -45,6 +45,7 @@ from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
 from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
+from cdpkit.models.sequences import DelayResponse, SequenceLab
 from cdpkit.models.tiers import Tiers
 from cdpkit.models.uplift import UpliftRanker
 from cdpkit.models.upsell import UpsellTiming
@@ -61,6 +62,7 @@ __all__ = [
     "Columns",
     "ContractHazard",
     "CustomerLifetimeValue",
+    "DelayResponse",
     "Drift",
     "EngagementScore",
     "FrameError",
@@ -79,6 +81,7 @@ __all__ = [
     "Rung",
     "Scorer",
     "SendTime",
+    "SequenceLab",
     "SessionIntent",
     "ShiftedBetaGeometric",
     "Tiers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 #: Groups of fewer people are hidden unless a workspace says otherwise.
 K = 20
@@ -80,3 +80,38 @@ def merge_small(
         if edge in walls:
             stretch = len(sums)
     return kept, sums
+
+
+def distinct(
+    sizes: Mapping[str, int], apart: Mapping[tuple[str, str], tuple[int, int]], k: int = K
+) -> list[str]:
+    """Keep the groups whose figures may stand beside one another: none small, no two nearly the same.
+
+    Of two groups that differ by a few persons, the difference of their figures is the figure of those few.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        People of each group; the larger of two near groups is kept.
+    apart : mapping of (str, str) to (int, int)
+        For two groups that share persons, how many are in the first alone and in the second alone.
+    k : int, default 20
+        Smallest group, and smallest difference, that may be told.
+
+    Returns
+    -------
+    list of str
+        Names, in the order given.
+
+    Examples
+    --------
+    >>> sizes = {"hot": 300, "hot_adults": 290, "few": 9, "others": 80}
+    >>> distinct(sizes, {("hot", "hot_adults"): (10, 0), ("hot", "others"): (260, 40)})
+    ['hot', 'others']
+    """
+    kept: list[str] = []
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        near = [apart.get((name, other), apart.get((other, name))) for other in kept]
+        if sizes[name] >= k and not any(0 < one < k for pair in near if pair for one in pair):
+            kept.append(name)
+    return [name for name in sizes if name in kept]
