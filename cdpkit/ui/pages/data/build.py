@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.ui.digest import Rows, gather, nested, parts
+from cdpkit.ui.pages.data.shares import read
 from cdpkit.ui.privacy import K
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
         "persons": _rows(engine, _PERSONS)[0],
         "levels": parts("persons")(_levels(engine), K),
         "matches": nested("records", "matched")(_rows(engine, _MATCHES), K),
+        "shares": read(engine),
     }
 
 
