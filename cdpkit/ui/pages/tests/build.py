@@ -113,11 +113,9 @@ def _waiting(sent: pd.DataFrame) -> Rows:
     """Return what left, how many were kept aside, and from when its effect can be told."""
     import pandas as pd
 
-    from cdpkit.ui.privacy import suppress
-
     rows = []
-    for row in sent.to_dict("records"):
-        contacted, control = suppress([int(row["contacted"]), int(row["control"])], K)
+    for row in json.loads(sent.to_json(orient="records", date_format="iso")):
+        contacted, control = (n if n == 0 or n >= K else None for n in (row["contacted"], row["control"]))
         day = pd.Timestamp(row["as_of"])
         rows.append(
             {
