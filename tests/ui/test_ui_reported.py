@@ -136,3 +136,48 @@ def test_the_channels_page_claims_only_what_is_shown(engine: DuckDBEngine) -> No
     assert "Channels that truly added orders: display<" in html.replace('"', "<")
     assert "40.0 [25.0; 55.0]" in html and formats.money(1250)["en"] in html
     assert len(payload["models"]["attribution"]["frames"]["synergies"]) == 1
+
+
+@pytest.mark.req("IDN-21")
+def test_the_bases_own_view_stands_beside_the_trades_as_dated_context(engine: DuckDBEngine) -> None:
+    """Half of the known are known twice; the trade's 18% has its source and is no target; levels are awaited."""
+    payload = built("data", engine)
+    assert payload["known"] == {"persons": 100, "joined": 50}
+    html = shown("data", payload)
+    part = html[html.index('id="integrated"') :]
+    assert ">50\u202f%<" in part and "18\u202f%" in part.replace("\xa0", "\u202f").replace(
+        "18 %", "18\u202f%"
+    )
+    assert "Teradata" in part and "context, not a target" in part and "has not been judged yet" in part
+
+
+def test_levels_of_knowledge_are_a_scale_of_their_own(reported: dict[str, pd.DataFrame]) -> None:
+    """Forty at level 1, thirty at 2, thirty at 3: half reach level 2; seven alone at a level hide the whole."""
+    payload = built("data", DuckDBEngine(frames=reported)) | {
+        "levels": [{"level": n, "persons": k} for n, k in ((1, 40), (2, 30), (3, 30))]
+    }
+    assert "level 2 of 4" in shown("data", payload)
+    hidden = payload | {"levels": [{"level": 1, "persons": 93}, {"level": 2, "persons": None}]}
+    assert "has not been judged yet" in shown("data", hidden)
+
+
+def test_the_tests_page_claims_what_the_draws_show_and_hides_small_arms(engine: DuckDBEngine) -> None:
+    """30 of 50 against 10 of 50; an arm of five hides its test; one without control is only counted."""
+    payload = built("tests", engine)
+    found = {row["arm"]: row for row in payload["judged"]}
+    assert set(found) == {"control", "sent"} and found["sent"]["difference"] == pytest.approx(0.4)
+    assert payload["unjudged"] == 2 and payload["dates"]["SPRING"]["draws"] == 1
+    (sent,) = payload["waiting"]
+    assert (sent["contacted"], sent["control"], sent["ready"]) == (70, None, "2026-07-31")
+    html = shown("tests", payload)
+    assert "40.0 pt more orders" in html and "TINY" not in html
+
+
+def test_the_moments_page_says_for_whom_an_hour_is_known(engine: DuckDBEngine) -> None:
+    """335 of 400 at six in the evening; five at ten stay hidden, and so does what would give them back."""
+    payload = built("moments", engine)
+    assert "18:00 suits" in shown("moments", payload)
+    shown_hours = {(row["hour"], row["people"]) for row in payload["hours"]}
+    assert shown_hours == {(18, 240), (18, 95), (None, None)}
+    months = payload["models"]["pressure_ledger"]["frames"]["months"]
+    assert [row["persons"] for row in months] == [120], "a month of seven people is left out"

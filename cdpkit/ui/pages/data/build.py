@@ -35,6 +35,15 @@ _PERSONS = """
     FROM persons
 """
 
+#: Persons with a record of their own: a cookie alone, or an unknown caller, is not yet somebody.
+_KNOWN = """
+    SELECT count(*) AS persons, count(*) FILTER (n_sources > 1) AS joined FROM persons
+    WHERE person_id IN (
+        SELECT person_id FROM membership JOIN nodes USING (node_id)
+        WHERE known_to IS NULL AND node_type NOT IN ('cookie', 'anonymous')
+    )
+"""
+
 _MATCHES = """
     SELECT n.source, count(*) AS records, sum(CASE WHEN p.n_sources > 1 THEN 1 ELSE 0 END) AS matched
     FROM (SELECT DISTINCT node_id, source FROM nodes) AS n
@@ -60,6 +69,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     return page | {
         "consents": parts("people", by="subject")(_rows(engine, _CONSENTS), K),
         "persons": _rows(engine, _PERSONS)[0],
+        "known": _rows(engine, _KNOWN)[0],
         "levels": parts("persons")(_levels(engine), K),
         "matches": nested("records", "matched")(_rows(engine, _MATCHES), K),
     }

@@ -193,6 +193,7 @@ def identity(payload: Payload) -> Html:
     share = percent(whole["joined"] / whole["persons"])
     cards = [
         (text("data.identity.persons"), number(whole["persons"]), text("data.identity.each", n=each)),
+        (text("data.identity.known"), number(payload["known"]["persons"]), text("data.identity.known.note")),
         (text("data.identity.joined"), share, text("data.identity.joined.note")),
     ]
     columns = [
@@ -212,10 +213,10 @@ def integrated(payload: Payload) -> Html:
     from cdpkit.maturity.benchmarks import CONTEXT, benchmarks
 
     title = text("data.integrated.title")
-    if payload is None or not current(payload) or not payload["persons"]["persons"]:
+    if payload is None or not current(payload) or not payload["known"]["persons"]:
         return waiting("integrated", title, "10_identity")
     trade = next(one for one in benchmarks() if one.id == "ST-24")
-    whole = payload["persons"]
+    whole = payload["known"]
     origin = {language: trade.origin(language) for language in ("fr", "en")}
     own = card(
         element("h3", text("data.integrated.own")),
