@@ -251,6 +251,7 @@ def export(
     purpose: Annotated[str, typer.Option(help="What the file is for.")] = "activation",
     processor: Annotated[str, typer.Option(help="Who of data/processors.toml receives it in clear.")] = "",
     value_model: Annotated[str, typer.Option(help="Model whose score is the value.")] = "",
+    sent_on: Annotated[str, typer.Option(help="Day it is sent, as ISO; by default today.")] = "",
     for_real: Annotated[bool, typer.Option("--for-real", help="Write it; by default it is tried.")] = False,
     home: Home = "",
 ) -> None:
@@ -266,6 +267,7 @@ def export(
     if processor and named is None:
         raise CdpkitError("`--processor` must be declared in data/processors.toml", got=processor)
     options: dict[str, Any] = {"to": to, "purpose": purpose, "processor": named, "value_model": value_model}
+    options["sent_on"] = datetime.fromisoformat(sent_on) if sent_on else _now()
     if not for_real:
         from cdpkit.engine import DuckDBEngine
 
@@ -393,6 +395,32 @@ def catalogue(
         typer.echo(f"Wrote {out}.")
     else:
         typer.echo(text)
+
+
+@app.command()
+def expire(
+    home: Home = "",
+    source: Source = "",
+    at: Annotated[str, typer.Option(help="Today, as ISO; by default now.")] = "",
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would go, delete nothing.")] = False,
+) -> None:
+    """Delete what is past the term its source's contract declares, from every snapshot."""
+    from cdpkit import governance
+    from cdpkit.run import Run
+
+    workspace, now = _workspace(home, source), datetime.fromisoformat(at) if at else _now()
+    with Run.begin(workspace, "expire", holder="cdpkit expire") as run:
+        with run.engine() as engine:
+            gone = governance.due(engine, now)
+        if not dry and len(gone):
+            gone = governance.expire(run, now)
+            snapshot = run.finish(release=False)
+            run.lake.forget({snapshot.id} if snapshot else set())
+    verb = "would go" if dry else "deleted"
+    for row in gone.to_dict("records"):
+        typer.echo(f"{row['source']}.{row['table']}: {row['rows']:,} before {row['limit']:%Y-%m-%d} {verb}")
+    if gone.empty:
+        typer.echo("Nothing is past its term.")
 
 
 @app.command()

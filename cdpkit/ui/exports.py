@@ -26,11 +26,15 @@ _KNOWN = (
     "capped",
     "suspended",
     "left_out",
-    "source_terms",
     "not_eligible",
     "already_bought",
     "excluded",
     "too_recent",
+    "suspended_that_day",
+    "capped_that_day",
+    "no_key",
+    "same_key",
+    "no_value",
 )
 
 
