@@ -78,13 +78,13 @@ def kernels(pid_of: str) -> int:
     return found
 
 
-def measured(home: Path, browser: Browser) -> dict[str, Any]:
-    """Measure every page of a workspace."""
-    pages: dict[str, dict[str, Any]] = {}
-    for name in names():
+def measured(home: Path, browser: Browser, started: list[str]) -> dict[str, Any]:
+    """Measure every page of a workspace, those named from a cold start too."""
+    pages: dict[str, dict[str, Any]] = {name: {} for name in names()}
+    for name in started:
         with ONE["serving"](home) as link:
             cold = visit(browser, address(link, name))
-        pages[name] = {"cold_words_ms": round(cold["words"]), "cold_drawn_ms": round(cold["drawn"])}
+        pages[name] |= {"cold_words_ms": round(cold["words"]), "cold_drawn_ms": round(cold["drawn"])}
     with ONE["serving"](home) as link:
         known = browser.new_context(viewport={"width": 1280, "height": 900})
         visit(browser, address(link, "appetence"), known)
@@ -157,13 +157,17 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True, help="a workspace that has published")
     parser.add_argument("--persons", type=int, required=True, help="persons of its world")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "pages.json")
+    parser.add_argument("--cold", default=",".join(names()), help="pages measured from a cold start too")
     options = parser.parse_args()
     browser_of = runpy.run_path(str(ROOT / "tests" / "browser.py"))
     home, load = options.home.resolve(), round(os.getloadavg()[0], 1)
     with sync_playwright() as play, tempfile.TemporaryDirectory() as scratch:
         browser = play.chromium.launch(executable_path=browser_of["find"](), args=list(browser_of["FLAGS"]))
-        small = measured(home, browser)
-        large = measured(brought(home, Path(scratch) / "home", MILLION / options.persons), browser)
+        started = options.cold.split(",")
+        small = measured(home, browser, started)
+        large = measured(
+            brought(home, Path(scratch) / "home", MILLION / options.persons), browser, started[:1]
+        )
         seen = browser.version
         browser.close()
         shutil.rmtree(Path(scratch) / "home")

@@ -152,13 +152,46 @@ def test_the_bases_own_view_stands_beside_the_trades_as_dated_context(engine: Du
 
 
 def test_levels_of_knowledge_are_a_scale_of_their_own(reported: dict[str, pd.DataFrame]) -> None:
-    """Forty at level 1, thirty at 2, thirty at 3: half reach level 2; seven alone at a level hide the whole."""
-    payload = built("data", DuckDBEngine(frames=reported)) | {
-        "levels": [{"level": n, "persons": k} for n, k in ((1, 40), (2, 30), (3, 30))]
+    """The base's level and names are those the identity notebook reported; a level of few people is hidden."""
+    frames = {
+        "levels": [
+            {
+                "level": level,
+                "fr": f"n{level}",
+                "en": f"name {level}",
+                "persons": n,
+                "share": n / 100,
+                "at_least": 1.0,
+            }
+            for level, n in ((1, 40), (2, 33), (3, 20), (4, 7))
+        ],
+        "level_of_base": [{"level": 2, "anonymous": 900}],
+        "populations": [
+            {
+                "kind": "known",
+                "fr": "connues",
+                "en": "known persons",
+                "persons": 100,
+                "records": 300,
+                "counted": True,
+            }
+        ],
     }
-    assert "level 2 of 4" in shown("data", payload)
-    hidden = payload | {"levels": [{"level": 1, "persons": 93}, {"level": 2, "persons": None}]}
-    assert "has not been judged yet" in shown("data", hidden)
+    lines = [
+        {
+            "model": "identity",
+            "version": "",
+            "as_of": pd.Timestamp("2026-07-01"),
+            "name": name,
+            "content": json.dumps(rows),
+        }
+        for name, rows in frames.items()
+    ]
+    reports = pd.concat([reported["reports"], pd.DataFrame(lines)], ignore_index=True)
+    payload = built("data", DuckDBEngine(frames=reported | {"reports": reports}))
+    html = shown("data", payload)
+    assert "level 2 of 4" in html and "level 1, name 1: 40%" in html and "known persons" in html
+    assert [row["persons"] for row in payload["levels"]] == [40, 33, None, None]
 
 
 def test_the_tests_page_claims_what_the_draws_show_and_hides_small_arms(engine: DuckDBEngine) -> None:
