@@ -22,8 +22,8 @@ from cdpkit.segments.export import stored
 from cdpkit.segments.ledger import Cap, suspend
 from cdpkit.segments.results import BY, results
 from cdpkit.sources import adapter, load
+from cdpkit.ui.exports import reason_words
 from cdpkit.ui.navigation import GROUPS, entry
-from cdpkit.ui.pages.appetence.export import reason_words
 from cdpkit.workspace import Workspace
 
 told = runpy.run_path(str(Path(__file__).with_name("test_segments_export.py")))
