@@ -195,6 +195,10 @@ def identity(payload: Payload) -> Html:
         (text("data.identity.persons"), number(whole["persons"]), text("data.identity.each", n=each)),
         (text("data.identity.joined"), share, text("data.identity.joined.note")),
     ]
+    if whole.get("beside"):
+        cards.append(
+            (text("data.identity.beside"), number(whole["beside"]), text("data.identity.beside.note"))
+        )
     columns = [
         Column(text("data.column.source"), written("source", same)),
         Column(text("data.column.records"), written("records")),
@@ -221,7 +225,7 @@ def integrated(payload: Payload) -> Html:
         element("h3", text("data.integrated.own")),
         element("p", percent(whole["joined"] / whole["persons"]), class_="big"),
         element("p", text("data.integrated.own.note"), class_="note"),
-        _level(payload.get("levels", ())),
+        _level(payload.get("levels", ()), rows(payload, "identity", "lacking")),
     )
     theirs = card(
         element("h3", text("data.integrated.trade")),
@@ -233,8 +237,8 @@ def integrated(payload: Payload) -> Html:
     return section("integrated", title, None, element("div", own, theirs, class_="pair even"))
 
 
-def _level(levels: Sequence[Row]) -> Html:
-    """Say the level that half of the persons reach, or that levels were not judged yet."""
+def _level(levels: Sequence[Row], lacking: Sequence[Row]) -> Html:
+    """Say the level that half of the persons reach and what the next one lacks, or that none was judged."""
     shown = [row for row in levels if row["persons"] is not None]
     if not shown or len(shown) < len(levels):
         return element("p", text("data.integrated.unjudged"), class_="note")
@@ -249,10 +253,17 @@ def _level(levels: Sequence[Row]) -> Html:
         )
         for row in shown
     ]
+    wants = [row for row in lacking if row["level"] == reached and row["share"] is not None]
+    missing = [
+        element("li", text("data.integrated.lacks", what=row, share=percent(row["share"]))) for row in wants
+    ]
     return element(
         "div",
         element("p", text("data.integrated.base", level=number(reached))),
         element("ul", lines, class_="note"),
+        [element("p", text("data.integrated.next")), element("ul", missing, class_="note")]
+        if wants
+        else None,
     )
 
 
