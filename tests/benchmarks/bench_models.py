@@ -2,7 +2,7 @@
 
 Run ``python tests/benchmarks/bench_models.py [section …]``; results go to ``tests/benchmarks/results/models.json``,
 section by section, so that one can be measured again alone: shoppers, bank, telco, gate, drift, scale, world,
-upsell. Figures of five stratified folds stand beside the same protocol's peers, fitted in the same run.
+null, upsell. Figures of five stratified folds stand beside the same protocol's peers, fitted in the same run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench_appetence as shop
+import null_worlds
 import numpy as np
 import pandas as pd
 import world_share
@@ -330,9 +331,14 @@ def run_scale(people: int = 1_000_000, columns: int = 150, explained: int = 10_0
 
 
 def run_world() -> dict[str, Any]:
-    """Share of the achievable gain, and false alarms, in generated worlds."""
+    """Share of the achievable gain in generated worlds."""
     with tempfile.TemporaryDirectory() as folder:
         return world_share.appetence(Path(folder))
+
+
+def run_null() -> dict[str, Any]:
+    """False alarms of appetence and churn where nothing acts on anything."""
+    return null_worlds.run()
 
 
 def run_upsell() -> dict[str, Any]:
