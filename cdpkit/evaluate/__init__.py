@@ -2,6 +2,7 @@
 
 from cdpkit.evaluate.achieved import achieved, over_worlds
 from cdpkit.evaluate.after import hindsight, tier_shares
+from cdpkit.evaluate.arms import arms
 from cdpkit.evaluate.calibration import calibration, calibration_error
 from cdpkit.evaluate.gate import Challenge, challenge
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
@@ -20,6 +21,7 @@ __all__ = [
     "Challenge",
     "Difference",
     "achieved",
+    "arms",
     "bootstrap",
     "calibration",
     "calibration_error",

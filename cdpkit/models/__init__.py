@@ -2,6 +2,7 @@
 
 from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.asking import next_fact
 from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
@@ -17,8 +18,10 @@ from cdpkit.models.churn import (
 from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
+from cdpkit.models.engagement import EngagementScore
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.journeys import NextTouchpoint, SessionIntent
 from cdpkit.models.ladder import Rung, climb
 from cdpkit.models.lifetime import (
     LEVERS,
@@ -43,6 +46,7 @@ from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
 from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
+from cdpkit.models.sequences import DelayResponse, SequenceLab
 from cdpkit.models.tiers import Tiers
 from cdpkit.models.uplift import UpliftRanker
 from cdpkit.models.upsell import UpsellTiming
@@ -59,11 +63,14 @@ __all__ = [
     "Columns",
     "ContractHazard",
     "CustomerLifetimeValue",
+    "DelayResponse",
     "Drift",
+    "EngagementScore",
     "FrameError",
     "GammaGamma",
     "Lookalike",
     "ModifiedBetaGeoNBD",
+    "NextTouchpoint",
     "ParetoNBD",
     "PastValue",
     "PressureModel",
@@ -75,6 +82,8 @@ __all__ = [
     "Rung",
     "Scorer",
     "SendTime",
+    "SequenceLab",
+    "SessionIntent",
     "ShiftedBetaGeometric",
     "Tiers",
     "UpliftRanker",
@@ -82,6 +91,7 @@ __all__ = [
     "ValueScorer",
     "Verdict",
     "ablation",
+    "next_fact",
     "build_card",
     "by_group",
     "card_markdown",

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-for-tests-only"
 PATIENCE = 90_000
 ERRORS = re.compile(r"traceback|undefined|\bNaN\b|\[object|\{\w+\}|\bnull\b|\bNone\b", re.I)
-REPORTED = [name for name in pages.PAGES if name not in ("appetence", "maturity")]
+REPORTED = [name for name in pages.PAGES if name not in ("appetence", "maturity", "home")]
 UNNAMED = """[...document.querySelectorAll('input, button, a, [role=img], [role=region]')].filter(
     e => !(e.labels?.length || e.ariaLabel || e.getAttribute('aria-labelledby') || e.textContent.trim())).length"""
 SAID = {

@@ -20,7 +20,7 @@ from cdpkit.ui import digest, formats, pages
 from cdpkit.ui.navigation import entries
 
 ROOT = Path(__file__).resolve().parents[2]
-REPORTED = [name for name in pages.PAGES if name not in ("appetence", "maturity")]
+REPORTED = [name for name in pages.PAGES if name not in ("appetence", "maturity", "home")]
 ERRORS = re.compile(r"\bnan\b|None|undefined|Timestamp|\{\w+\}", re.IGNORECASE)
 
 

@@ -60,8 +60,20 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     return page | {
         "consents": parts("people", by="subject")(_rows(engine, _CONSENTS), K),
         "persons": _rows(engine, _PERSONS)[0],
+        "levels": parts("persons")(_levels(engine), K),
         "matches": nested("records", "matched")(_rows(engine, _MATCHES), K),
     }
+
+
+def _levels(engine: Engine) -> Rows:
+    """Count persons by how well they are understood, 1 to 4; nothing before that was judged."""
+    if "identity_levels" not in engine.tables():
+        return []
+    return _rows(
+        engine,
+        "SELECT level, count(*) AS persons FROM identity_levels "
+        "WHERE as_of = (SELECT max(as_of) FROM identity_levels) GROUP BY level ORDER BY level",
+    )
 
 
 def _rows(engine: Engine, query: str) -> Rows:

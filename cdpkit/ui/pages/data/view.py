@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cdpkit.ui import page as shell
@@ -10,7 +10,7 @@ from cdpkit.ui.digest import current, rows
 from cdpkit.ui.formats import date, number, percent
 from cdpkit.ui.kit import Html, card, element, fact, section
 from cdpkit.ui.listing import Column, bars, channel, few, listing, made, source, waiting, written
-from cdpkit.ui.messages import Text, same, text
+from cdpkit.ui.messages import Text, join, same, text
 from cdpkit.ui.navigation import Entry
 
 Payload = Mapping[str, Any] | None
@@ -29,7 +29,8 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    parts = [part(payload) for part in (freshness, quality, files, aside, plan, coverage, consents, identity)]
+    shown = (freshness, quality, files, aside, plan, coverage, consents, identity, integrated)
+    parts = [part(payload) for part in shown]
     return made("data", payload, finding(payload), text("data.definition"), parts, facts(payload), menu)
 
 
@@ -202,7 +203,57 @@ def identity(payload: Payload) -> Html:
     ]
     figures = element("dl", [fact(*one) for one in cards], class_="card facts")
     found = listing(text("data.identity.table"), columns, payload["matches"], "matches")
-    return section("identity", title, text("data.identity.lead"), figures, found)
+    whole_person = element("p", text("data.identity.one"), class_="footnote")
+    return section("identity", title, text("data.identity.lead"), figures, found, whole_person)
+
+
+def integrated(payload: Payload) -> Html:
+    """Set the base's own integrated view beside what the trade said of its own, as dated context."""
+    from cdpkit.maturity.benchmarks import CONTEXT, benchmarks
+
+    title = text("data.integrated.title")
+    if payload is None or not current(payload) or not payload["persons"]["persons"]:
+        return waiting("integrated", title, "10_identity")
+    trade = next(one for one in benchmarks() if one.id == "ST-24")
+    whole = payload["persons"]
+    origin = {language: trade.origin(language) for language in ("fr", "en")}
+    own = card(
+        element("h3", text("data.integrated.own")),
+        element("p", percent(whole["joined"] / whole["persons"]), class_="big"),
+        element("p", text("data.integrated.own.note"), class_="note"),
+        _level(payload.get("levels", ())),
+    )
+    theirs = card(
+        element("h3", text("data.integrated.trade")),
+        element("p", trade.value, class_="big"),
+        element("p", trade.meaning, class_="note"),
+        element("p", join(" · ", trade.population, origin), class_="note"),
+        element("p", CONTEXT, class_="note weak"),
+    )
+    return section("integrated", title, None, element("div", own, theirs, class_="pair even"))
+
+
+def _level(levels: Sequence[Row]) -> Html:
+    """Say the level that half of the persons reach, or that levels were not judged yet."""
+    shown = [row for row in levels if row["persons"] is not None]
+    if not shown or len(shown) < len(levels):
+        return element("p", text("data.integrated.unjudged"), class_="note")
+    total, reached = sum(row["persons"] for row in shown), 0
+    for level in range(1, 5):
+        if sum(row["persons"] for row in shown if row["level"] >= level) >= total / 2:
+            reached = level
+    lines = [
+        element(
+            "li",
+            text("data.integrated.level", level=number(row["level"]), share=percent(row["persons"] / total)),
+        )
+        for row in shown
+    ]
+    return element(
+        "div",
+        element("p", text("data.integrated.base", level=number(reached))),
+        element("ul", lines, class_="note"),
+    )
 
 
 def _badge(row: Row) -> Text:

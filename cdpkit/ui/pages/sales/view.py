@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cdpkit.ui import page as shell
+from cdpkit.ui.actions import beside, editor
 from cdpkit.ui.digest import current, rows
 from cdpkit.ui.formats import interval, number, percent
 from cdpkit.ui.kit import Html, element, notice, section
@@ -29,7 +30,7 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    parts = [part(payload) for part in (twins, reach, cross, products, upsell, proof)]
+    parts = [part(payload) for part in (twins, reach, cross, lists, products, upsell, proof)]
     return made("sales", payload, finding(payload), text("sales.definition"), parts, (), menu)
 
 
@@ -61,7 +62,8 @@ def twins(payload: Payload) -> Html:
         text("sales.twins.summary", n=number(len(found))), columns, found, source(payload, "lookalike"),
         value="rate", low="low", high="high", axis=".0%",
     )  # fmt: skip
-    return section("twins", title, text("sales.twins.lead"), drawing)
+    act = beside(payload, "twins", text("sales.offer.twins"))
+    return section("twins", title, text("sales.twins.lead"), drawing, act)
 
 
 def reach(payload: Payload) -> Html:
@@ -99,6 +101,26 @@ def cross(payload: Payload) -> Html:
     ]
     table = listing(title, columns, found, "rules")
     return section("cross", title, text("sales.cross.lead"), table, note if held else None)
+
+
+def lists(payload: Payload) -> Html:
+    """Let the marketer decide what goes with what: a list of theirs wins over the rules learned."""
+    title = text("sales.lists.title")
+    if payload is None or not payload.get("catalogue"):
+        return waiting("lists", title, _CROSS)
+    held = rows(payload, "cross_sell", "own")
+    decided = len({row["product"] for row in held})
+    said = text("sales.lists.decided", count=decided, n=number(decided))
+    waits = element(
+        "p",
+        class_="pending note",
+        data_pending_kind="complements",
+        data_words=text("sales.lists.pending"),
+        hidden=True,
+    )
+    told = element("p", said, class_="lead")
+    form = editor(payload["catalogue"], payload["present"])
+    return section("lists", title, text("sales.lists.lead"), told, form, waits)
 
 
 def products(payload: Payload) -> Html:
