@@ -2,6 +2,7 @@
 
 from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.asking import next_fact
 from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
@@ -17,8 +18,11 @@ from cdpkit.models.churn import (
 from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
+from cdpkit.models.engagement import EngagementScore
+from cdpkit.models.exposure import SafeExposure
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.journeys import NextTouchpoint, SessionIntent
 from cdpkit.models.ladder import Rung, climb
 from cdpkit.models.lifetime import (
     LEVERS,
@@ -36,13 +40,14 @@ from cdpkit.models.lifetime import (
     summary,
 )
 from cdpkit.models.lookalike import Lookalike
-from cdpkit.models.moments import SendTime
+from cdpkit.models.moments import ChannelAffinity, SendTime
 from cdpkit.models.pressure import PressureModel
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
 from cdpkit.models.scored import score_rows
 from cdpkit.models.scorer import Scorer
+from cdpkit.models.sequences import DelayResponse, SequenceLab
 from cdpkit.models.tiers import Tiers
 from cdpkit.models.uplift import UpliftRanker
 from cdpkit.models.upsell import UpsellTiming
@@ -54,16 +59,20 @@ __all__ = [
     "Attribution",
     "BetaGeoNBD",
     "CartCauses",
+    "ChannelAffinity",
     "ChurnClassifier",
     "BehaviourClusters",
     "Columns",
     "ContractHazard",
     "CustomerLifetimeValue",
+    "DelayResponse",
     "Drift",
+    "EngagementScore",
     "FrameError",
     "GammaGamma",
     "Lookalike",
     "ModifiedBetaGeoNBD",
+    "NextTouchpoint",
     "ParetoNBD",
     "PastValue",
     "PressureModel",
@@ -73,8 +82,11 @@ __all__ = [
     "RetentionPlan",
     "RuleBaseline",
     "Rung",
+    "SafeExposure",
     "Scorer",
     "SendTime",
+    "SequenceLab",
+    "SessionIntent",
     "ShiftedBetaGeometric",
     "Tiers",
     "UpliftRanker",
@@ -82,6 +94,7 @@ __all__ = [
     "ValueScorer",
     "Verdict",
     "ablation",
+    "next_fact",
     "build_card",
     "by_group",
     "card_markdown",
