@@ -230,12 +230,28 @@ def dashboards(
 
 
 @app.command()
+def report(
+    out: Annotated[str, typer.Option(help="Folder to write.")] = "report",
+    home: Home = "",
+    pdf: Annotated[bool, typer.Option("--pdf", help="Each page on paper too; needs Chromium.")] = False,
+) -> None:
+    """Write every page as files for those who only read: no server, no token, nobody's data."""
+    from cdpkit.ui import printing, still
+
+    written = still.write(_workspace(home), Path(out))
+    if pdf:
+        written += [printing.pdf(page, page.with_suffix(".pdf")) for page in written]
+    typer.echo(f"Wrote {len(written)} files to {out}. Open {written[0]}.")
+
+
+@app.command()
 def export(
     audience: Annotated[str, typer.Argument(help="A stored audience, such as hot_email.")],
     to: Annotated[str, typer.Option(help="Destination, such as google_customer_match.")],
     purpose: Annotated[str, typer.Option(help="What the file is for.")] = "activation",
     processor: Annotated[str, typer.Option(help="Who of data/processors.toml receives it in clear.")] = "",
     value_model: Annotated[str, typer.Option(help="Model whose score is the value.")] = "",
+    sent_on: Annotated[str, typer.Option(help="Day it is sent, as ISO; by default today.")] = "",
     for_real: Annotated[bool, typer.Option("--for-real", help="Write it; by default it is tried.")] = False,
     home: Home = "",
 ) -> None:
@@ -251,6 +267,7 @@ def export(
     if processor and named is None:
         raise CdpkitError("`--processor` must be declared in data/processors.toml", got=processor)
     options: dict[str, Any] = {"to": to, "purpose": purpose, "processor": named, "value_model": value_model}
+    options["sent_on"] = datetime.fromisoformat(sent_on) if sent_on else _now()
     if not for_real:
         from cdpkit.engine import DuckDBEngine
 
@@ -381,6 +398,32 @@ def catalogue(
 
 
 @app.command()
+def expire(
+    home: Home = "",
+    source: Source = "",
+    at: Annotated[str, typer.Option(help="Today, as ISO; by default now.")] = "",
+    dry: Annotated[bool, typer.Option("--dry-run", help="Say what would go, delete nothing.")] = False,
+) -> None:
+    """Delete what is past the term its source's contract declares, from every snapshot."""
+    from cdpkit import governance
+    from cdpkit.run import Run
+
+    workspace, now = _workspace(home, source), datetime.fromisoformat(at) if at else _now()
+    with Run.begin(workspace, "expire", holder="cdpkit expire") as run:
+        with run.engine() as engine:
+            gone = governance.due(engine, now)
+        if not dry and len(gone):
+            gone = governance.expire(run, now)
+            snapshot = run.finish(release=False)
+            run.lake.forget({snapshot.id} if snapshot else set())
+    verb = "would go" if dry else "deleted"
+    for row in gone.to_dict("records"):
+        typer.echo(f"{row['source']}.{row['table']}: {row['rows']:,} before {row['limit']:%Y-%m-%d} {verb}")
+    if gone.empty:
+        typer.echo("Nothing is past its term.")
+
+
+@app.command()
 def doctor(
     home: Home = "",
     relocate: Annotated[
@@ -400,6 +443,68 @@ def doctor(
         typer.echo(
             f"{topic}: champion is version {entry.version}, its {len(entry.files)} files are as registered."
         )
+
+
+maturity_app = typer.Typer(help="The maturity assessment, to keep and to compare.", no_args_is_help=True)
+app.add_typer(maturity_app, name="maturity")
+
+
+@maturity_app.command("export")
+def maturity_export(
+    out: Annotated[str, typer.Argument(help="File to write; its ending says how: .json, .html or .pdf.")],
+    home: Home = "",
+) -> None:
+    """Write the published assessment as JSON, as a page of its own, or on paper (needs Chromium)."""
+    from cdpkit.ui.published import published
+
+    target = Path(out)
+    if target.suffix not in (".json", ".html", ".pdf"):
+        raise CdpkitError("a file must end in .json, .html or .pdf", got=target.suffix or "no ending")
+    payload = published(_workspace(home)).read("maturity")
+    if payload is None:
+        raise CdpkitError("an assessment must be published", "none yet", "Run `cdpkit run maturity`")
+    if target.suffix == ".json":
+        target.write_text(json.dumps(payload, indent=1, ensure_ascii=False), encoding="utf-8")
+    else:
+        from cdpkit.ui import printing, still
+
+        page = target.with_suffix(".html")
+        kept = page.exists()
+        page.write_text(still.one("maturity", payload, []), encoding="utf-8")
+        if target.suffix == ".pdf":
+            printing.pdf(page, target)
+            if not kept:
+                page.unlink()
+    typer.echo(f"Wrote {out}.")
+
+
+@maturity_app.command("compare")
+def maturity_compare(
+    before: Annotated[
+        str, typer.Option(help="Day of the earlier assessment; by default the last but one.")
+    ] = "",
+    after: Annotated[str, typer.Option(help="Day of the later one; by default the last.")] = "",
+    home: Home = "",
+) -> None:
+    """Set two assessments side by side, what waits for the next run included."""
+    from cdpkit import maturity
+    from cdpkit.engine import DuckDBEngine
+
+    workspace = _workspace(home)
+    with DuckDBEngine(workspace.lake()) as engine:
+        past = maturity.history(engine, workspace)
+    days = past["decided_at"].astype("str").str[:10]
+    chosen = [
+        past[days == day] if day else past.iloc[place : place + 1 or None]
+        for day, place in ((before, -2), (after, -1))
+    ]
+    if len(past) < 2 or any(one.empty for one in chosen):
+        raise CdpkitError("two assessments must be kept", got=f"those of {', '.join(days) or 'no day'}")
+    sets = [one["answers"].iloc[-1] for one in chosen]
+    for one, answers in zip(chosen, sets, strict=True):
+        typer.echo(f"{one['decided_at'].iloc[-1]:%Y-%m-%d}: {maturity.assess(answers).sentence('en')}")
+    for row in maturity.changes(*sets).dropna(subset="change").query("change != 0").itertuples():
+        typer.echo(f"  {row.name_en}: {row.before:.0f} -> {row.after:.0f}")
 
 
 source_app = typer.Typer(

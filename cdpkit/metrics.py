@@ -126,6 +126,48 @@ def compute(
     return frame.sort_values("metric", key=lambda m: m.map(order), kind="stable").reset_index(drop=True)
 
 
+def by_audience(engine: Engine, as_of: pd.Timestamp | str, names: Iterable[str]) -> pd.DataFrame:
+    """Compute figures for each stored audience, over the persons its latest build keeps.
+
+    Parameters
+    ----------
+    engine : Engine
+        Sees the lake.
+    as_of : Timestamp
+        Only facts, and audiences, before it count.
+    names : iterable of str
+        Which figures.
+
+    Returns
+    -------
+    DataFrame
+        ``audience, people, metric, value, n, currency``: as `compute`, audience by audience.
+
+    Examples
+    --------
+    >>> from cdpkit.engine import DuckDBEngine
+    >>> by_audience(DuckDBEngine(), "2026-07-01", ["lifetime_value"]).empty
+    True
+    """
+    import pandas as pd
+
+    wanted = list(names)
+    sizes = answer(
+        engine,
+        "SELECT audience, count(*) AS people FROM audiences AS a WHERE included AND as_of = ("
+        "SELECT max(as_of) FROM audiences AS b WHERE b.audience = a.audience AND b.as_of <= :as_of) "
+        "GROUP BY audience ORDER BY audience",
+        pd.Timestamp(as_of),
+    )
+    found = [
+        compute(engine, as_of, wanted, audience=str(name)).assign(audience=str(name), people=int(people))
+        for name, people in zip(sizes["audience"], sizes["people"], strict=True)
+    ]
+    empty = _nothing().assign(audience=pd.Series(dtype="str"), people=pd.Series(dtype="int64"))
+    columns = ["audience", "people", "metric", "value", "n", "currency"]
+    return pd.concat([empty, *found], ignore_index=True)[columns]
+
+
 def answer(engine: Engine, sql: str, as_of: pd.Timestamp) -> pd.DataFrame:
     """Answer a declared query at a date: ``:as_of`` stands for it.
 

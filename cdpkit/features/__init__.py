@@ -15,6 +15,7 @@ from cdpkit.features.built import Built
 from cdpkit.features.change import ChangeDetector
 from cdpkit.features.declarations import known
 from cdpkit.features.history import INTERACTIONS, interactions
+from cdpkit.features.interests import favourites, interests
 from cdpkit.features.kinds import (
     Age,
     Count,
@@ -36,8 +37,9 @@ from cdpkit.features.population import Population
 from cdpkit.features.rows import facts
 
 __all__ = [
-    "Age", "Built", "ChangeDetector", "Count", "Deliberation", "Distinct", "FeatureSet", "First", "Gap",
-    "facts", "Has", "INTERACTIONS", "interactions", "Knowledge", "known", "Last", "Latest", "Max", "Mean",
-    "Min", "monthly", "PerSession", "Population", "Rate", "Recency", "Repeats", "Sessions", "Share", "Signal",
-    "Stage", "Stock", "Sum", "Tenure", "Trait", "Trend", "WeekProfile",
+    "Age", "Built", "ChangeDetector", "Count", "Deliberation", "Distinct", "facts", "favourites",
+    "FeatureSet", "First", "Gap", "Has", "interactions", "INTERACTIONS", "interests", "Knowledge",
+    "known", "Last", "Latest", "Max", "Mean", "Min", "monthly", "PerSession", "Population", "Rate",
+    "Recency", "Repeats", "Sessions", "Share", "Signal", "Stage", "Stock", "Sum", "Tenure", "Trait",
+    "Trend", "WeekProfile",
 ]  # fmt: skip

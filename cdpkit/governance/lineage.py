@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import CdpkitError
 from cdpkit.features import INTERACTIONS, FeatureSet, catalogue
+from cdpkit.features.facts import VIEWS
 from cdpkit.features.history import STRANDS
 from cdpkit.quality.scores import facts
 from cdpkit.schema import TABLES
@@ -166,9 +167,19 @@ def reads(output: Output) -> list[str]:
     parts = [*output.parts, *([output.history] if output.history is not None else [])]
     found: set[str] = set()
     for part in parts:
-        tables = {strand.table for strand in STRANDS} if part.table == INTERACTIONS.name else {part.table}
         words = {part.column or "", part.group or "", "event_time", "known_at", "node_id"}
-        for text in (part.where, part.having):
+        told = [part.where, part.having]
+        if part.table == INTERACTIONS.name:
+            tables = {strand.table for strand in STRANDS}
+        elif part.table in VIEWS:
+            tables = set(VIEWS[part.table].bases)
+            told.append(VIEWS[part.table].query)
+        else:
+            tables = {part.table}
+        if part.level == "purchases":  # beside the views that came before
+            tables |= {"events"}
+            words |= {"product_id", "event_type"}
+        for text in told:
             words |= set(re.findall(r"\w+", text or ""))
         if part.level == "sessions":
             words |= {"session_id", "event_type"}

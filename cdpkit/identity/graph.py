@@ -62,8 +62,9 @@ def components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     if n == 0:
         return np.zeros(0, dtype=np.int64)
     graph = coo_matrix((np.ones(len(left), np.int8), (left, right)), shape=(n, n))
+    # A search from each node not yet met: components come in the order of their first nodes.
     labels = connected_components(graph, directed=False)[1]
-    return pd.factorize(labels)[0].astype(np.int64)
+    return labels.astype(np.int64)
 
 
 def spanning(n: int, left: np.ndarray, right: np.ndarray, among: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cdpkit import texts
+from cdpkit.identity.letters import Letters
 
 
 class Names:
@@ -30,8 +31,8 @@ class Names:
         # A last name as a first name, -1 where nobody is called so.
         self._swapped = pc.index_in(lasts, value_set=words).fill_null(-1).to_numpy()[self._last]
         self._length = pc.utf8_length(words).to_numpy()[word]
-        cuts = ((0, 1), (-1, None), (0, 2), (-2, None))
-        self._ends = [texts.encoded(pc.utf8_slice_codeunits(words, *cut))[0][word] for cut in cuts]
+        self._initial = texts.encoded(pc.utf8_slice_codeunits(words, 0, 1))[0]
+        self._letters = Letters(words.cast(pa.large_string()))
         self._double = (pc.find_substring(words, " ").to_numpy() >= 0)[word]
         self._known: dict[tuple[int, int], bool] = {}
 
@@ -53,12 +54,11 @@ class Names:
         same = self._first[a] == self._first[b]
         swapped = (self._first[a] == self._swapped[b]) & (self._first[b] == self._swapped[a])
         short = np.minimum(self._length[a], self._length[b])
-        begin, end, begin_two, end_two = (part[a] != part[b] for part in self._ends)
-        # One slip leaves the first or the last letter as it was, of five letters two, and the length nearly.
-        far = (begin & end) | (begin_two & end_two & (short >= 5))
-        far |= np.abs(self._length[a] - self._length[b]) > 1
+        far = self._letters.slips(self._first[a], self._first[b]) > 1
         sure = far & ~same & ~swapped & (short >= 3) & ~self._double[a] & ~self._double[b]
-        return _asked(a, b, sure, same, len(self), self.agree)
+        initial, begins = short == 1, self._initial[self._first[a]] == self._initial[self._first[b]]
+        sure |= initial & ~begins & ~swapped
+        return _asked(a, b, sure, same | (short == 0) | (initial & begins), len(self), self.agree)
 
 
 class Dates:

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from pandas.util import hash_array
 
 from cdpkit import texts
-from cdpkit.identity.comparisons import FIELDS
+from cdpkit.identity.comparisons import FIELDS, comparisons
+from cdpkit.identity.letters import Different
 from cdpkit.identity.scoring import ScoringModel
 from cdpkit.normalise import Keys
 
@@ -65,7 +66,7 @@ def score(
     fields : mapping of str to Keys
         Fields of the records.
     n : int
-        Number of records.
+        Number of records of the base.
     left, right : ndarray of int
         Pairs.
     before : Compared, optional
@@ -84,9 +85,15 @@ def score(
     A pair is dropped as soon as the comparisons not yet made could not save it, if they all found the
     best level below equality. What is kept is what comparing everything would keep.
     """
-    nobody = Keys(np.full(n, -1), pd.Index([], dtype="str"))
-    held = {name: fields.get(name, nobody) for name in model.fields}
-    scales = [_Scale.of(comparison, held, model) for comparison in model.settings["comparisons"]]
+    held = {name: fields[name] for name in model.fields if name in fields}
+    if missing := set(model.fields) - set(held):
+        held |= dict.fromkeys(missing, Keys(np.full(n, -1), pd.Index([], dtype="str")))
+    usual = {one["output_column_name"]: _conditions(one) for one in comparisons(list(model.fields))}
+    scales = [
+        _Scale.of(one, held, model, usual.get(one["output_column_name"]) == _conditions(one))
+        for one in model.settings["comparisons"]
+    ]
+    different = Different(held)
     prior = 1 / max(n, 2)
     least = _FLOOR - float(np.log2(prior / (1 - prior)))
     levels = np.full((len(left), len(scales)), _UNKNOWN, dtype=np.int8)
@@ -96,7 +103,9 @@ def score(
     with opened() as connection:
         for start in range(0, len(left), _AT_ONCE):
             some = slice(start, start + _AT_ONCE)
-            kept.append(start + _settle(scales, left[some], right[some], levels[some], least, connection))
+            kept.append(
+                start + _settle(scales, left[some], right[some], levels[some], least, connection, different)
+            )
     at = np.concatenate(kept)
     out = {"left": left[at], "right": right[at], "bayes": np.zeros(len(at))}
     for k, scale in enumerate(scales):
@@ -127,6 +136,8 @@ class _Scale:
         Expression of the level.
     words : dict of str to (Keys, Array)
         The fields it reads.
+    standard : bool
+        Whether its conditions are those of `cdpkit.identity.comparisons`.
     """
 
     name: str
@@ -135,9 +146,12 @@ class _Scale:
     usual: dict[int, tuple[np.ndarray, np.ndarray]]
     sql: str
     words: dict[str, tuple[Keys, pa.Array]]
+    standard: bool
 
     @classmethod
-    def of(cls, comparison: dict[str, Any], fields: Mapping[str, Keys], model: ScoringModel) -> _Scale:
+    def of(
+        cls, comparison: dict[str, Any], fields: Mapping[str, Keys], model: ScoringModel, standard: bool
+    ) -> _Scale:
         """Read a comparison of a model."""
         levels = comparison["comparison_levels"]
         given = [level for level in levels if not level.get("is_null_level")]
@@ -167,6 +181,7 @@ class _Scale:
             usual,
             f"CAST(CASE {' '.join(cases)} ELSE 0 END AS TINYINT)",
             {field: (fields[field], texts.arrow(fields[field].categories)) for field in reads},
+            standard,
         )
 
     def most(self) -> float:
@@ -190,8 +205,18 @@ class _Scale:
             out[at] += np.minimum(more[codes[left[at]]], more[codes[right[at]]])
         return out
 
-    def levels(self, connection: Any, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        """Return the level of pairs, reading their texts."""
+    def levels(
+        self, connection: Any, left: np.ndarray, right: np.ndarray, different: Different
+    ) -> np.ndarray:
+        """Return the level of pairs, reading the texts of those whose letters do not tell them apart."""
+        if self.standard and self.own is not None:
+            out = np.zeros(len(left), dtype=np.int8)
+            near = np.flatnonzero(~different.sure(self.name, left, right))
+            out[near] = self._read(connection, left[near], right[near])
+            return out
+        return self._read(connection, left, right)
+
+    def _read(self, connection: Any, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         columns = {}
         for name, (key, words) in self.words.items():
             for side, rows in (("l", left), ("r", right)):
@@ -203,6 +228,10 @@ class _Scale:
         return np.asarray(found, dtype=np.int8)
 
 
+def _conditions(comparison: dict[str, Any]) -> list[str]:
+    return [level["sql_condition"] for level in comparison["comparison_levels"]]
+
+
 def _settle(
     scales: list[_Scale],
     left: np.ndarray,
@@ -210,6 +239,7 @@ def _settle(
     levels: np.ndarray,
     least: float,
     connection: Any,
+    different: Different,
 ) -> np.ndarray:
     """Write the levels of pairs, of each as far as it matters; return those that may reach the least."""
     bound = np.full(len(left), 1e-6)
@@ -232,7 +262,7 @@ def _settle(
         new = at[levels[at, k] == _UNKNOWN]
         if len(new) == 0:
             continue
-        levels[new, k] = scales[k].levels(connection, left[new], right[new])
+        levels[new, k] = scales[k].levels(connection, left[new], right[new], different)
         bound[new] += scales[k].says(levels[new, k], left[new], right[new]) - scales[k].most()
         at = at[bound[at] >= least]
     return at

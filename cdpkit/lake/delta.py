@@ -127,6 +127,11 @@ class Delta:
         predicate = " AND ".join(f'"{name}" = {_literal(value)}' for name, value in values.items())
         return self._delete(predicate, tags)
 
+    def delete_before(self, time: str, limit: datetime, values: dict[str, Any], tags: dict[str, str]) -> int:
+        """Delete the rows with the given values whose time is before a limit; return how many."""
+        named = "".join(f' AND "{name}" = {_literal(value)}' for name, value in values.items())
+        return self._delete(f'"{time}" < {_literal(limit)}{named}', tags)
+
     def delete_nodes(self, columns: Sequence[str], nodes: Iterable[int], tags: dict[str, str]) -> int | None:
         """Delete the rows of some nodes; None when there are too many for a predicate."""
         listed = sorted({int(node) for node in nodes})

@@ -5,7 +5,7 @@ from cdpkit.maturity.benchmarks import Benchmark, benchmarks
 from cdpkit.maturity.criteria import Criterion, checklists, criteria, scales
 from cdpkit.maturity.evidence import level, measure
 from cdpkit.maturity.formula import FORMULA
-from cdpkit.maturity.history import history, save
+from cdpkit.maturity.history import changes, history, save
 from cdpkit.maturity.reading import reading
 from cdpkit.maturity.roadmap import gaps, next_actions, roadmap
 from cdpkit.maturity.tools import data_loss
@@ -19,6 +19,7 @@ __all__ = [
     "UseCase",
     "assess",
     "benchmarks",
+    "changes",
     "checklists",
     "compared",
     "criteria",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from cdpkit import quality
 from cdpkit.maturity.criteria import read
 from cdpkit.metrics import answer
 
@@ -50,12 +51,12 @@ def measure(
     --------
     >>> from cdpkit.engine import DuckDBEngine
     >>> import pandas as pd
-    >>> orders = pd.DataFrame({"source": ["shop"], "dataset": ["orders"], "content_hash": ["x"],
-    ...     "file_name": ["orders.csv"], "contract_hash": ["y"], "records_in": [100], "good": [96],
-    ...     "quarantined": [4], "run_id": ["r000001"]})
-    >>> found = measure(DuckDBEngine(frames={"source_files": orders}), "2026-07-01")
-    >>> found.set_index("evidence").loc["accepted_share", ["value", "level"]].tolist()
-    [0.96, 2.0]
+    >>> day = pd.Timestamp("2026-06-28")
+    >>> orders = pd.DataFrame({"order_id": ["a", "b"], "node_id": [1, 2], "source": "shop", "known_at": day,
+    ...                        "event_time": day})
+    >>> found = measure(DuckDBEngine(frames={"orders": orders}), "2026-07-01").set_index("evidence")
+    >>> found.loc["freshness_days", ["value", "level"]].tolist()
+    [3.0, 3.0]
     """
     import pandas as pd
 
@@ -64,6 +65,8 @@ def measure(
     for name, about in declared().items():
         if "sql" in about:
             value, n = _ask(engine, about["sql"], moment)
+        elif about.get("from") == "quality":
+            value, n = _quality(engine, moment)
         else:
             value, n = persons_per_hour, 1
         if value is not None and n:
@@ -83,6 +86,16 @@ def level(name: str, value: float) -> int:
     about = declared()[name]
     less = about.get("less_is_more", False)
     return sum(value <= cut if less else value >= cut for cut in about["levels"])
+
+
+def _quality(engine: Engine, as_of: pd.Timestamp) -> tuple[float | None, int]:
+    """Return the mean score of the sources, times the share of lines accepted, and the rows scored."""
+    found = quality.scores(engine, as_of)
+    if found.empty:
+        return None, 0
+    accepted = engine.query("SELECT sum(good) / nullif(sum(records_in), 0) AS share FROM source_files")
+    share = accepted.to_pandas()["share"].fillna(1.0).item()
+    return float(found["score"].mean()) * float(share), int(found["rows"].sum())
 
 
 def _ask(engine: Engine, sql: str, as_of: pd.Timestamp) -> tuple[float | None, int]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cdpkit import decisions
 from cdpkit.maturity.assessment import declared_levels
+from cdpkit.maturity.criteria import criteria
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +57,36 @@ def save(
     return decisions.record(
         workspace, kind=KIND, subject=name, content=content, author=author, decided_at=decided_at
     )
+
+
+def changes(before: Mapping[str, int | None], after: Mapping[str, int | None]) -> pd.DataFrame:
+    """Set two sets of answers side by side, criterion by criterion.
+
+    Parameters
+    ----------
+    before, after : mapping of str to int
+        As in `cdpkit.maturity.assess`.
+
+    Returns
+    -------
+    DataFrame
+        ``criterion, name_fr, name_en, before, after, change``: levels 0 to 4, `change` missing where one of
+        both is not known; the largest progress first.
+
+    Examples
+    --------
+    >>> found = changes({"roadmap": 1, "unified_profile": 2}, {"roadmap": 3, "unified_profile": 2})
+    >>> found.loc[0, ["criterion", "before", "after", "change"]].tolist()
+    ['roadmap', 1.0, 3.0, 2.0]
+    """
+    import pandas as pd
+
+    told = [declared_levels(answers) for answers in (before, after)]
+    rows = [(c.id, c.workstream["fr"], c.workstream["en"], told[0][c.id], told[1][c.id]) for c in criteria()]
+    frame = pd.DataFrame(rows, columns=["criterion", "name_fr", "name_en", "before", "after"])
+    frame[["before", "after"]] = frame[["before", "after"]].astype("float64")
+    frame["change"] = frame["after"] - frame["before"]
+    return frame.sort_values("change", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def history(engine: Engine, workspace: Workspace | None = None) -> pd.DataFrame:

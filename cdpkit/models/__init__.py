@@ -2,6 +2,7 @@
 
 from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.asking import next_fact
 from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
@@ -17,9 +18,11 @@ from cdpkit.models.churn import (
 from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
+from cdpkit.models.engagement import EngagementScore
 from cdpkit.models.exposure import SafeExposure
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
+from cdpkit.models.journeys import NextTouchpoint, SessionIntent
 from cdpkit.models.ladder import Rung, climb
 from cdpkit.models.lifetime import (
     LEVERS,
@@ -64,10 +67,12 @@ __all__ = [
     "CustomerLifetimeValue",
     "DelayResponse",
     "Drift",
+    "EngagementScore",
     "FrameError",
     "GammaGamma",
     "Lookalike",
     "ModifiedBetaGeoNBD",
+    "NextTouchpoint",
     "ParetoNBD",
     "PastValue",
     "PressureModel",
@@ -81,6 +86,7 @@ __all__ = [
     "Scorer",
     "SendTime",
     "SequenceLab",
+    "SessionIntent",
     "ShiftedBetaGeometric",
     "Tiers",
     "UpliftRanker",
@@ -88,6 +94,7 @@ __all__ = [
     "ValueScorer",
     "Verdict",
     "ablation",
+    "next_fact",
     "build_card",
     "by_group",
     "card_markdown",

@@ -32,6 +32,8 @@ MEASURES = {
     "ndcg": ("NDCG a person", "NDCG par personne"),
     "z": ("standard errors", "erreurs types"),
     "qini": ("of Qini, outcomes a treated person", "de Qini, par personne traitée"),
+    "f1": ("of macro-F1", "de F1 macro"),
+    "hit": ("of the next touchpoints", "des points de contact suivants"),
     "gini": ("of Gini of spend", "de Gini de la dépense"),
 }
 
@@ -238,7 +240,7 @@ def served(
     groups : array-like, optional
         The person of each row.
     times : float
-        Standard errors asked for.
+        Standard errors asked for; infinity switches the model off.
 
     Returns
     -------

@@ -107,3 +107,44 @@ def coverage(
         frames.append(found.assign(flagged=outside))
     columns = ["table", "value", "rows", "share", "flagged"]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def recognised(engine: Any, as_of: Any = None) -> pd.DataFrame:
+    """Count the orders of somebody and of nobody, by channel: a ticket without a card has no owner.
+
+    Parameters
+    ----------
+    engine : Engine
+        On the lake.
+    as_of : datetime, optional
+        Only orders known before.
+
+    Returns
+    -------
+    DataFrame
+        ``channel, orders, anonymous, share, amount_share``: orders, those of an anonymous record, and
+        the shares of the orders and of what was paid that are somebody's.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from cdpkit.engine import DuckDBEngine
+    >>> day = pd.Timestamp("2026-01-01")
+    >>> orders = pd.DataFrame({"order_id": ["a", "b"], "node_id": [1, 2], "source": "till", "known_at": day,
+    ...                        "event_time": day, "channel": "store", "amount_minor": [3000, 1000]})
+    >>> nodes = pd.DataFrame({"node_id": [1, 2], "source": "till", "record_id": ["card 7", "ticket b"],
+    ...                       "node_type": ["card", "anonymous"], "known_at": day})
+    >>> found = recognised(DuckDBEngine(frames={"orders": orders, "nodes": nodes}))
+    >>> found[["orders", "anonymous", "share", "amount_share"]].values.tolist()
+    [[2.0, 1.0, 0.5, 0.75]]
+    """
+    import pandas as pd
+
+    when = "" if as_of is None else f"WHERE o.known_at < TIMESTAMP '{pd.Timestamp(as_of)}'"
+    mine = "n.node_type <> 'anonymous'"
+    return engine.query(f"""
+        SELECT coalesce(o.channel, '{UNKNOWN}') AS channel, count(*) AS orders,
+               count(*) FILTER (NOT {mine}) AS anonymous, count(*) FILTER ({mine}) / count(*) AS share,
+               sum(o.amount_minor) FILTER ({mine}) / nullif(sum(o.amount_minor), 0) AS amount_share
+        FROM orders AS o JOIN nodes AS n USING (node_id) {when} GROUP BY 1 ORDER BY orders DESC, channel
+    """).to_pandas()

@@ -1,5 +1,6 @@
 """Who to act on: rules, audiences, why each candidate was left out, segments, and the file that leaves."""
 
+from cdpkit.segments import asked
 from cdpkit.segments.audience import Audience, AudienceResult, build
 from cdpkit.segments.contact import reach
 from cdpkit.segments.destinations import Destination, Processor
@@ -17,6 +18,7 @@ __all__ = [
     "Processor",
     "Rule",
     "Selection",
+    "asked",
     "build",
     "combine",
     "count",

@@ -17,6 +17,7 @@ from cdpkit.schema import PII, TABLES, TYPES, Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 #: Table of the promoted traits, one row a row of `profiles`.
 PROMOTED = "profile_traits"
@@ -126,13 +127,20 @@ def promote(run: Any, traits: Sequence[Trait]) -> pd.DataFrame:
     Raises
     ------
     ContractError
-        When a column is declared twice, or would hide one of `profiles`.
+        When a column is declared twice, would hide one of `profiles`, or takes off the class ``sensitive``
+        that its source gave it.
     """
     import pandas as pd
 
     names = [trait.name for trait in traits]
     faults = [f"{name}: is declared twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     faults += [f"{name}: is a column of profiles already" for name in names if name in TABLES["profiles"]]
+    kept = _sensitive(run)
+    faults += [
+        f"{t.name}: its source says it is sensitive; got pii = {t.pii!r}. Declare pii = 'sensitive'"
+        for t in traits
+        if t.key in kept and t.pii != "sensitive"
+    ]
     if faults:
         raise ContractError("traits", faults)
     own = [TABLES["profiles"][name] for name in ("node_id", "source", "known_at")]
@@ -150,10 +158,28 @@ def promote(run: Any, traits: Sequence[Trait]) -> pd.DataFrame:
         asked = (
             engine.query(f"SELECT {', '.join(said) or '1 AS one'} FROM profiles").to_arrow().to_pylist()[0]
         )
-    run.lake.write(table, rows, mode="overwrite")
+    if PROMOTED not in run.lake.stored() or not _same(run.lake.read(PROMOTED, "head").to_arrow(), rows):
+        run.lake.write(table, rows, mode="overwrite")
     counts = [(t.name, t.type, rows.num_rows - rows[t.name].null_count) for t in traits]
     lines = [(name, kind, n, asked[name] - n) for name, kind, n in counts]
     return pd.DataFrame(lines, columns=["column", "type", "profiles", "unreadable"])
+
+
+def _sensitive(run: Any) -> set[str]:
+    """Return the names of the attributes that a source declared sensitive."""
+    with run.engine() as engine:
+        if "source_fields" not in engine.tables():
+            return set()
+        found = engine.query("SELECT DISTINCT field FROM source_fields WHERE class = 'sensitive'").to_pandas()
+    return set(found["field"])
+
+
+def _same(stored: pa.Table, rows: pa.Table) -> bool:
+    """Tell whether two tables hold the same columns and rows, in whatever order."""
+    if stored.column_names != rows.column_names:
+        return False
+    order = [(name, "ascending") for name in rows.column_names]
+    return stored.sort_by(order).equals(rows.cast(stored.schema).sort_by(order))
 
 
 def read(text: str | None) -> Mapping[str, Any]:

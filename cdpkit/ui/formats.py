@@ -89,6 +89,21 @@ def money(minor: float, currency: str = "EUR", digits: int | None = None) -> Tex
     return _both(write)
 
 
+def measure(value: float, unit: str, currency: str | None = None) -> Text:
+    """Write a figure of `metrics.yml` in its unit: a share, an amount in minor units, a ratio or a number.
+
+    Examples
+    --------
+    >>> measure(0.5, "share")["en"], measure(120000, "money", "EUR")["en"], measure(3.04, "ratio")["en"]
+    ('50%', '€1,200', '3.0')
+    """
+    if unit == "share":
+        return percent(value)
+    if unit == "money":
+        return money(value, currency or "EUR")
+    return number(value, 1 if unit == "ratio" else 0)
+
+
 def date(day: str | Date) -> Text:
     """Write a day, given as a date or in ISO form, with the month in letters.
 

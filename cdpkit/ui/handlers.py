@@ -11,11 +11,14 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado import web
 from voila.tornado.handler import TornadoVoilaHandler
 
+from cdpkit import decisions
 from cdpkit.errors import CdpkitError, ConsentError, IntegrityError
 from cdpkit.ui import links, page
 from cdpkit.ui.kernels import FAILED, Shelf
 from cdpkit.ui.messages import text
 from cdpkit.ui.navigation import entries
+from cdpkit.ui.pages import home
+from cdpkit.ui.published import published
 from cdpkit.workspace import Workspace
 
 #: Voila's widget manager is bundled with code that evaluates strings; only pages with callbacks load it.
@@ -24,6 +27,9 @@ LIVE_POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'none'"
 )
+
+#: Decisions that pages show as waiting.
+_SHOWN = ("audience", "complements", "maturity")
 
 _WORDS = {404: "missing", 410: "used", 503: "busy"}
 
@@ -41,16 +47,18 @@ class Polite(JupyterHandler):
 
 
 class Home(Polite):
-    """The landing page: dashboards by question."""
+    """The executive view, then dashboards by question: it needs no kernel."""
 
-    def initialize(self, folder: Any, version: str) -> None:
-        """Keep where the dashboards are."""
-        self.folder, self.version = folder, version
+    def initialize(self, folder: Any, workspace: Workspace, version: str) -> None:
+        """Keep where the dashboards are, and whose publication is shown."""
+        self.folder, self.workspace, self.version = folder, workspace, version
 
     @web.authenticated
     def get(self) -> None:
-        """Write the landing page."""
-        self.finish(page.document(page.home(entries(self.folder)), self.version))
+        """Write the landing page of the present publication."""
+        shown = home.page(published(self.workspace).read("home"), entries(self.folder))
+        self.set_header("Cache-Control", "no-store")
+        self.finish(page.document(shown, self.version))
 
 
 class Dashboard(Polite, TornadoVoilaHandler):
@@ -101,12 +109,14 @@ class Export(Polite):
             raise web.HTTPError(400)
         try:
             ticket, filename = self.office.ask(*given)
+            paper, paper_name = self.office.ask_manifest(*given)
         except ConsentError as refusal:
             return self._refuse(403, refusal)
         except CdpkitError as refusal:
             return self._refuse(409, refusal)
         self.set_header("Cache-Control", "no-store")
-        self.finish({"url": f"/export/{ticket}", "filename": filename})
+        manifest = {"url": f"/export/{paper}", "filename": paper_name}
+        self.finish({"url": f"/export/{ticket}", "filename": filename, "manifest": manifest})
 
     def _refuse(self, status: int, refusal: CdpkitError) -> None:
         self.set_status(status)
@@ -131,7 +141,8 @@ class Delivered(Polite):
         if found is None:
             raise web.HTTPError(410)
         filename, content = found
-        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        kind = "application/json" if filename.endswith(".json") else "text/csv"
+        self.set_header("Content-Type", f"{kind}; charset=utf-8")
         self.set_header("Content-Disposition", f'attachment; filename="{filename}"')
         self.set_header("Cache-Control", "no-store")
         self.finish(content)
@@ -164,6 +175,59 @@ class Answers(Polite):
         said = {language: stage.sentence(language) for language in ("fr", "en")}
         self.set_header("Cache-Control", "no-store")
         self.finish({"stage": stage.stage, "sentence": said, "pending": True})
+
+
+class Asked(Polite):
+    """Keep what a marketer asks for beside an insight: a decision that the next run carries out."""
+
+    def initialize(self, workspace: Workspace, clock: Callable[[], datetime]) -> None:
+        """Keep whose inbox it is, and the clock: a server answers now."""
+        self.workspace, self.clock = workspace, clock
+
+    @web.authenticated
+    def post(self, kind: str) -> None:
+        """Answer that it was kept, or what is wrong with it; the rules come from the published pages."""
+        try:
+            body = json.loads(self.request.body[:20_000])
+            who = {"author": str(body["author"]), "reason": str(body.get("reason", ""))}
+            self._keep(kind, body, who)
+        except (ValueError, KeyError, TypeError):
+            raise web.HTTPError(400) from None
+        except CdpkitError as refusal:
+            self.set_status(400)
+            self.finish({"refused": str(refusal)})
+            return
+        self.finish({"pending": True})
+
+    def _keep(self, kind: str, body: dict[str, Any], who: dict[str, str]) -> None:
+        from cdpkit.segments import asked
+
+        offers, now = links.offers(self.workspace), self.clock()
+        if kind == "audience":
+            offer = offers["audiences"].get(str(body["offer"]))
+            if offer is None:
+                raise CdpkitError("an audience must be offered by a published page")
+            asked.ask(self.workspace, offer, str(body["channel"]), decided_at=now, **who)
+        else:
+            others = [str(one) for one in body["others"]]
+            catalogue = offers["catalogue"]
+            asked.propose(self.workspace, str(body["product"]), others, catalogue, decided_at=now, **who)
+
+
+class Pending(Polite):
+    """Say which decisions wait for the next run: their kind and subject, nobody's name."""
+
+    def initialize(self, workspace: Workspace) -> None:
+        """Keep whose inbox it is."""
+        self.workspace = workspace
+
+    @web.authenticated
+    def get(self) -> None:
+        """Answer ``{"pending": [{"kind", "subject"}]}``."""
+        waiting = decisions.pending(self.workspace)
+        shown = [{"kind": one.kind, "subject": one.subject} for one in waiting if one.kind in _SHOWN]
+        self.set_header("Cache-Control", "no-store")
+        self.finish({"pending": shown})
 
 
 class Nothing(Polite):

@@ -127,6 +127,23 @@ def _offered(workspace: Workspace) -> dict[str, dict[str, Any]]:
     return {audience["export"]: audience for page in pages for audience in page.get("audiences", ())}
 
 
+def offers(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """Return what the published pages let one ask for: ``audiences`` by name, and the ``catalogue``."""
+    found = published(workspace)
+    pages = [found.read(name) or {} for name in found.pages]
+    audiences = {one["name"]: one for page in pages for one in page.get("offers", ())}
+    catalogue = {code: name for page in pages for code, name in page.get("catalogue", {}).items()}
+    return {"audiences": audiences, "catalogue": catalogue}
+
+
+def manifest(delivery: Delivery) -> Delivery:
+    """Return the delivery of the manifest that lies beside an export: counts and hashes, nobody's data."""
+    path = delivery.path.with_name("manifest.json")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    trace = delivery.trace | {"sha256": digest, "manifest": True}
+    return Delivery(path, delivery.filename.removesuffix(".csv") + "_manifest.json", trace)
+
+
 def content(delivery: Delivery) -> bytes:
     """Return the file whole, once it is the one its manifest describes.
 
@@ -172,6 +189,11 @@ class Office:
         """Return the ticket and the file name of a request that may be met."""
         delivery = prepare(self.workspace, export, purpose, author)
         content(delivery)
+        return self.links.issue(delivery), delivery.filename
+
+    def ask_manifest(self, export: str, purpose: str, author: str) -> tuple[str, str]:
+        """Return the ticket and the file name of the manifest of a request that may be met."""
+        delivery = manifest(prepare(self.workspace, export, purpose, author))
         return self.links.issue(delivery), delivery.filename
 
     def deliver(self, ticket: str) -> tuple[str, bytes] | None:

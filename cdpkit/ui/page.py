@@ -99,8 +99,8 @@ def shell(page: Page) -> Html:
     )
 
 
-def home(menu: Sequence[Entry]) -> Page:
-    """Return the landing page: every dashboard under its question."""
+def directory(menu: Sequence[Entry]) -> Html:
+    """Return every page under its question, audience before channel."""
     sections = []
     for group in GROUPS:
         pages = [entry for entry in menu if entry.group == group]
@@ -126,8 +126,7 @@ def home(menu: Sequence[Entry]) -> Page:
                 element("div", body, class_="tiles"),
             )
         )
-    grid = element("div", sections, class_="home")
-    return Page("", text("home.title"), text("home.lead"), None, [grid], menu)
+    return element("div", sections, class_="home")
 
 
 def unpublished(name: str) -> Page:

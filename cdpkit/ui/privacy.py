@@ -1,42 +1,12 @@
-"""Small groups stay hidden: no count under k, and none that a subtraction would give back."""
+"""Small groups on pages: bins merged until each is large enough, no two groups nearly the same."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-#: Groups of fewer people are hidden unless a workspace says otherwise.
-K = 20
+from cdpkit.disclosure import K, suppress
 
-
-def suppress(counts: Sequence[int], k: int = K) -> list[int | None]:
-    """Hide the counts under `k`, and one more where the total would give the hidden one back.
-
-    Parameters
-    ----------
-    counts : sequence of int
-        People in the parts of one whole whose total is shown.
-    k : int, default 20
-        Smallest group that may be shown. Nobody in a group (0) is no group and stays.
-
-    Returns
-    -------
-    list of int or None
-        None where hidden. Never exactly one hidden part summing to fewer than `k` people.
-
-    Examples
-    --------
-    >>> suppress([400, 5, 60], k=20)
-    [400, None, None]
-    >>> suppress([400, 25, 60], k=20)
-    [400, 25, 60]
-    """
-    hidden = {i for i, count in enumerate(counts) if 0 < count < k}
-    while hidden and (len(hidden) == 1 or sum(counts[i] for i in hidden) < k):
-        shown = [i for i, count in enumerate(counts) if i not in hidden and count > 0]
-        if not shown:
-            break
-        hidden.add(min(shown, key=lambda i: counts[i]))
-    return [None if i in hidden else int(count) for i, count in enumerate(counts)]
+__all__ = ["K", "distinct", "merge_small", "suppress"]
 
 
 def merge_small(
@@ -80,3 +50,38 @@ def merge_small(
         if edge in walls:
             stretch = len(sums)
     return kept, sums
+
+
+def distinct(
+    sizes: Mapping[str, int], apart: Mapping[tuple[str, str], tuple[int, int]], k: int = K
+) -> list[str]:
+    """Keep the groups whose figures may stand beside one another: none small, no two nearly the same.
+
+    Of two groups that differ by a few persons, the difference of their figures is the figure of those few.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        People of each group; the larger of two near groups is kept.
+    apart : mapping of (str, str) to (int, int)
+        For two groups that share persons, how many are in the first alone and in the second alone.
+    k : int, default 20
+        Smallest group, and smallest difference, that may be told.
+
+    Returns
+    -------
+    list of str
+        Names, in the order given.
+
+    Examples
+    --------
+    >>> sizes = {"hot": 300, "hot_adults": 290, "few": 9, "others": 80}
+    >>> distinct(sizes, {("hot", "hot_adults"): (10, 0), ("hot", "others"): (260, 40)})
+    ['hot', 'others']
+    """
+    kept: list[str] = []
+    for name in sorted(sizes, key=lambda name: -sizes[name]):
+        near = [apart.get((name, other), apart.get((other, name))) for other in kept]
+        if sizes[name] >= k and not any(0 < one < k for pair in near if pair for one in pair):
+            kept.append(name)
+    return [name for name in sizes if name in kept]

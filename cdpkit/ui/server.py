@@ -38,8 +38,6 @@ from cdpkit.workspace import Workspace
 
 _HERE = Path(__file__).parent
 
-#: Where plotly's wheel keeps the script served to every page, found without importing plotly.
-_PLOTLY = Path(find_spec("plotly").origin).parent / "package_data"  # type: ignore[union-attr,arg-type]
 
 #: Lines that say nothing is wrong: notebooks of a checkout are unsigned, idle kernels go back.
 _USUAL = ("is not trusted", "Culling 'idle'")
@@ -122,12 +120,22 @@ class Dashboards(Voila):
             "voila_configuration": self.voila_configuration,
         }
         return [
-            (r"/", handlers.Home, {"folder": folder, "version": versions()[0]}),
+            (
+                r"/",
+                handlers.Home,
+                {"folder": folder, "workspace": self.workspace, "version": versions()[0]},
+            ),
             (r"/page/([a-z0-9_]+)", handlers.Dashboard, dashboard),
             (r"/export", handlers.Export, {"office": office}),
             (r"/export/([A-Za-z0-9_-]+)", handlers.Delivered, {"office": office}),
             (r"/maturity/answers", handlers.Answers, {"workspace": self.workspace, "clock": self.clock}),
-            (r"/static/(plotly\.min\.js)", web.StaticFileHandler, {"path": str(_PLOTLY)}),
+            (
+                r"/decide/(audience|complements)",
+                handlers.Asked,
+                {"workspace": self.workspace, "clock": self.clock},
+            ),
+            (r"/pending", handlers.Pending, {"workspace": self.workspace}),
+            (r"/static/(plotly\.min\.js)", web.StaticFileHandler, {"path": str(plotly_folder())}),
             (r"/static/(cdpkit\.(?:js|css))", web.StaticFileHandler, {"path": str(_HERE / "static")}),
             *routes,
             (r".*", handlers.Nothing),
@@ -247,6 +255,11 @@ def record(workspace: Workspace, trace: dict[str, Any], moment: datetime) -> Non
         reason=trace["purpose"],
         decided_at=moment,
     )
+
+
+def plotly_folder() -> Path:
+    """Return where plotly's wheel keeps the script of the charts, found without importing plotly."""
+    return Path(find_spec("plotly").origin).parent / "package_data"  # type: ignore[union-attr,arg-type]
 
 
 def versions() -> tuple[str, str]:

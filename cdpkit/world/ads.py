@@ -38,8 +38,8 @@ def campaigns(plan: Plan) -> tuple[list[str], np.ndarray]:
 def flights(plan: Plan, week: int) -> np.ndarray:
     """Return how hard each channel is advertised in a week: off, half, full or more."""
     channels = Draws(plan.seed, np.arange(len(CHANNELS)) + (1 << 45))
-    level = channels.pick(np.array([2, 2, 4, 2]), "flight", week + 1000)
-    return np.array([0.0, 0.5, 1.0, 1.7])[level]
+    level = channels.pick(np.array(plan.rules.ads.flight_weights), "flight", week + 1000)
+    return np.array(plan.rules.ads.flights)[level]
 
 
 def expose(behaviour: Behaviour, state: State, day: int, here: np.ndarray, facts: Facts | None) -> np.ndarray:
@@ -50,7 +50,7 @@ def expose(behaviour: Behaviour, state: State, day: int, here: np.ndarray, facts
     media = behaviour.persons.media
     steady = media[:, :RETARGETING] @ reach[:RETARGETING]
     # What follows the visit: without intent, the same chance for all.
-    recent = np.exp(-np.minimum(state.seen, 60) / 5.0) if rule.intent else 0.12
+    recent = np.exp(-np.minimum(state.seen, 60) / rule.follow_days) if rule.intent else rule.follow_flat
     follows = reach[RETARGETING] * media[:, RETARGETING] * recent
     u = behaviour.draws.uniform("ad", day)
     index = np.flatnonzero((u < -np.expm1(-steady - follows)) & here)
@@ -76,7 +76,7 @@ def labels(
     index = np.flatnonzero(organic > 0)
     u = behaviour.draws.take(index).uniform("ad label", day)
     seen = touched[index] == RETARGETING
-    eager = np.where(state.episode[index], 1.0, 0.2) if rule.intent else 0.3
+    eager = np.where(state.episode[index], *rule.brand_eager) if rule.intent else rule.brand_flat
     brand = ~seen & (u < rule.brand_share * eager)
     origin[index[brand]] = _AD + BRAND
     origin[index[seen & (u < rule.label_share)]] = _AD + RETARGETING
@@ -86,7 +86,7 @@ def labels(
 def _parts(behaviour: Behaviour, state: State, index: np.ndarray | slice) -> np.ndarray:
     """Return the effect of each channel's stock: (persons, channels); synergy is halved between the two."""
     rule = behaviour.plan.rules.ads
-    stock = np.minimum(state.ads[index], 2.0)
+    stock = np.minimum(state.ads[index], rule.stock_cap)
     parts = stock * np.array(rule.effect)
     if rule.synergy:
         both = 0.5 * rule.synergy * np.minimum(stock[:, SOCIAL], 1) * np.minimum(stock[:, SEARCH], 1)
@@ -113,7 +113,9 @@ def credit(
     boost = state.boost[index]
     visit = np.column_stack([rules.ads.session * parts, rules.behaviour.session_boost * boost])
     buy = np.column_stack([rules.ads.buy * parts, rules.behaviour.buy_boost * boost])
-    shelf = np.column_stack([rules.ads.store * parts, 0.5 * rules.behaviour.buy_boost * boost])
+    shelf = np.column_stack(
+        [rules.ads.store * parts, rules.behaviour.store_boost * rules.behaviour.buy_boost * boost]
+    )
     each = 1 / (1 + np.exp(-logit))
     with_all = 1 - (1 - each) ** np.maximum(n, 1)
     brought = np.zeros_like(visit)

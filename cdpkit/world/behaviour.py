@@ -143,13 +143,16 @@ class Behaviour:
         state.z += np.sqrt(1 - memory**2) * me.normal("z", day)
         state.boost *= np.exp(-1 / mail.boost_days)
         state.pressure *= np.exp(-1 / mail.pressure_days)
-        state.unhappy *= np.exp(-1 / 25.0)
+        state.unhappy *= np.exp(-1 / rule.unhappy_days)
         state.cart += 1
         state.seen += 1
         state.quoted += 1
         u = me.uniform("episode", day)
         begins = (
-            ~state.episode & here & state.alive & (u < who.episode_rate * np.exp(0.5 * self.plan.season(day)))
+            ~state.episode
+            & here
+            & state.alive
+            & (u < who.episode_rate * np.exp(rule.episode_season * self.plan.season(day)))
         )
         ends = state.episode & (u < 1 / who.episode_days)
         state.episode_no += begins
@@ -207,7 +210,7 @@ class Behaviour:
         rise = np.array(rule.rise)[mine.pick(np.ones(len(rule.rise)), "rise", day)]
         unhappy, dear = rule.cancel_unhappy * state.unhappy[index], rule.cancel_rise * rise * who.price[index]
         # A person no longer alive as a customer lets the contract go.
-        p = sigmoid(rule.cancel_logit + unhappy + dear + 2.0 * ~state.alive[index])
+        p = sigmoid(rule.cancel_logit + unhappy + dear + rule.cancel_dormant * ~state.alive[index])
         ends = mine.chance(p, "cancel contract", day)
         state.contract[index[ends]] = False
         if rule.leaves:
@@ -225,11 +228,11 @@ class Behaviour:
         rule, t = self.plan.rules.programme, day - int(self.plan.rules.programme.at * self.plan.days)
         if t < 0:
             return np.zeros(1)
-        later = 1 - np.exp(-t / 30)
+        later = 1 - np.exp(-t / rule.later_days)
         table = [
             0.0,
-            rule.voucher_now * np.exp(-t / 7) + rule.voucher_later * later,
-            rule.club * (1 - np.exp(-t / 20)),
+            rule.voucher_now * np.exp(-t / rule.now_days) + rule.voucher_later * later,
+            rule.club * (1 - np.exp(-t / rule.club_days)),
         ]
         return np.array([*table, 0.0])[self.persons.arm]
 
@@ -269,8 +272,14 @@ class Behaviour:
         worth = np.array(rules.carts.back)[state.cause] * cart
         each = sigmoid(who.buy + wish + rule.buy_cart * worth)
         online = 1 - (1 - each) ** (n - errand)
-        shelf = rule.store_z * z + rule.store_episode * state.episode + 0.5 * rule.buy_boost * state.boost
-        shelf += rule.store_web * np.exp(-state.seen / 3.0) + promo.store * pull + self.effort(day)
+        shelf = (
+            rule.store_z * z
+            + rule.store_episode * state.episode
+            + rule.store_boost * rule.buy_boost * state.boost
+        )
+        shelf += (
+            rule.store_web * np.exp(-state.seen / rule.store_web_days) + promo.store * pull + self.effort(day)
+        )
         shelf += season + market.rain_store * rain + market.holiday_store * off
         store = -np.expm1(-awake * np.exp(who.store + shelf))
         shown = store * np.where(state.card, rule.card_shown, rule.card_offer)
@@ -312,7 +321,7 @@ class Behaviour:
         origin = ads.labels(self, state, day, organic, touched)
         extra = np.zeros(len(here), bool)
         for kind, chance, index in (
-            (HELP, rule.help_visit, np.flatnonzero((state.unhappy > 0.6) & here)),
+            (HELP, rule.help_visit, np.flatnonzero((state.unhappy > rule.unhappy_acts) & here)),
             (CANCEL, rule.leave_visit, np.flatnonzero((state.leaving > 1) & here)),
         ):
             some = index[me.take(index).chance(chance, "errand", kind, day)]
@@ -330,7 +339,7 @@ class Behaviour:
         rule, who = self.plan.rules.carts, self.persons
         weight = np.tile(np.array(rule.weights), (len(index), 1))
         if rule.signal:
-            weight[:, COMPARING] *= np.where(who.considered[index] & state.episode[index], 1.8, 0.6)
+            weight[:, COMPARING] *= np.where(who.considered[index] & state.episode[index], *rule.considered)
             weight[:, PRICE] *= who.price[index]
         cumulative = np.cumsum(weight, axis=1) / weight.sum(axis=1, keepdims=True)
         return self.draws.take(index).pick_row(cumulative, "cause", day)
@@ -354,12 +363,15 @@ class Behaviour:
         facts.add("quotes", day, some, episode_no=state.episode_no[some], wanted=state.wanted[some])
         shop, wanted = self.plan.shop, state.wanted[index]
         out = shop.out(wanted, day)
-        dear = shop.price(wanted, np.full(len(index), day)) * who.price[index] > 1.3 * shop.prices[wanted, 0]
+        dear = (
+            shop.price(wanted, np.full(len(index), day)) * who.price[index]
+            > rules.voice.dear * shop.prices[wanted, 0]
+        )
         u = mine.uniform("watch", day)
         kind = np.where(
             out & (u < rules.voice.alert),
             1,
-            np.where(dear & (u < 0.2 * rules.voice.alert), 2, np.where(u > 1 - rules.voice.wish, 0, -1)),
+            np.where(dear & (u < rules.voice.alert_dear), 2, np.where(u > 1 - rules.voice.wish, 0, -1)),
         )
         kept = kind >= 0
         facts.add("watches", day, index[kept], wanted=wanted[kept], kind=kind[kept])
@@ -392,7 +404,7 @@ class Behaviour:
             "store", day, index, card=card, taken=taken, episode=state.episode[index],
             episode_no=state.episode_no[index], wanted=state.wanted[index],
         )  # fmt: skip
-        unhappy = state.unhappy > 0.6
+        unhappy = state.unhappy > rule.unhappy_acts
         rate = np.where(unhappy, rule.call_problem, rule.call_rate) * (n >= 0)
         alive = (self.persons.born <= day) & (day < self.persons.gone)
         u = me.uniform("call", day)

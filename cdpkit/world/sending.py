@@ -143,7 +143,7 @@ def send(
 def propensity(behaviour: Behaviour, state: State, random_arm: np.ndarray) -> np.ndarray:
     """Return the chance of being sent: a fair coin in the random arm, else by recent visits."""
     mail = behaviour.plan.rules.messages
-    recent = np.exp(-np.minimum(state.seen, 400) / 30.0)
+    recent = np.exp(-np.minimum(state.seen, 400) / mail.biased_days)
     biased = sigmoid(mail.biased_logit + mail.biased_recent * recent)
     return np.where(random_arm, mail.random_propensity, biased)
 
@@ -153,12 +153,16 @@ def gain(
 ) -> np.ndarray:
     """Return what an opened message adds to the wish to buy."""
     who, rules = behaviour.persons, behaviour.plan.rules
-    effect = who.effect[index]
+    mail, effect = rules.messages, who.effect[index]
     if campaign is not None and campaign.kind != "newsletter":
         open_cart = state.cart[index] <= rules.behaviour.cart_days
         hurts = 2 if campaign.kind == "promotion" else 3
         fits = open_cart & (state.cause[index] == hurts) * (np.abs(effect) > 0)
-        weight = 0.6 + 0.4 * who.price[index] if campaign.kind == "promotion" else 0.9
+        weight = (
+            mail.promotion[0] + mail.promotion[1] * who.price[index]
+            if campaign.kind == "promotion"
+            else mail.service
+        )
         effect = effect * weight + rules.carts.offer * fits
     return np.where(number < 0, effect, behaviour.welcome.gain(index, number))
 
@@ -175,11 +179,11 @@ def chances(
     strain = np.maximum(state.pressure[index] - 1, 0) / who.tolerance[index]
     drift = plan.rules.drift.react if behaviour.drifted(day) else 0.0
     fit = hour_fit(plan.offset(day))[who.archetype[index], hour]
-    alive = np.where(state.alive[index], 0.0, -1.5)
+    alive = np.where(state.alive[index], 0.0, mail.open_dormant)
     changed = behaviour.lifts["reacts"][index] * (who.change_day[index] <= day)
     z = state.z[index]
     logit = who.opens[index] + mail.open_z * z + mail.open_pressure * strain + alive + changed + drift
-    likes = np.where(who.considered[index], -0.5, 1.0) * slots.variant * variant
+    likes = np.where(who.considered[index], slots.variant_considered, 1.0) * slots.variant * variant
     likes = likes + slots.channel_click * (channel == who.channel[index])
     click = sigmoid(who.clicks[index] + mail.click_z * z + likes + changed)
     return bounce, sigmoid(logit + slots.hour_open * fit), click
@@ -232,7 +236,7 @@ class Welcome:
         # A message is worth most at its best place, and the series at its best gap.
         best = np.argsort(np.array(self.rule.best_order))
         away = np.abs(np.arange(n)[None, :] - best[:, None])
-        self.value = self.rule.effect * (1.0 - 0.5 * away)
+        self.value = self.rule.effect * (1.0 - self.rule.away * away)
 
     def due(self, day: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the persons due a message on a day, and its place in their series."""
@@ -241,7 +245,8 @@ class Welcome:
 
     def gain(self, index: np.ndarray, place: np.ndarray) -> np.ndarray:
         """Return what the message at a place of a person's series adds to the wish to buy."""
-        gap = np.exp(-((np.log(np.maximum(self.who.gap[index], 1) / self.rule.best_gap) / 0.6) ** 2))
+        away = np.log(np.maximum(self.who.gap[index], 1) / self.rule.best_gap) / self.rule.gap_width
+        gap = np.exp(-(away**2))
         return self.value[self.who.order[index, np.maximum(place, 0)], np.maximum(place, 0)] * gap
 
 

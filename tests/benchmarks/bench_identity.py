@@ -38,7 +38,7 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from identity_peers import recordlinkage, rounded, splink, splink_at_scale, splink_components
+from identity_peers import FILLER, recordlinkage, rounded, splink, splink_at_scale, splink_components
 
 from cdpkit.identity import agreement, audit, connected, resolve
 
@@ -81,6 +81,18 @@ def customers(path: str) -> tuple[pd.DataFrame, np.ndarray]:
     names = {"rec_id": "record_id", "surname": "last_name", "dob": "birth_date"}
     out = raw.assign(street=raw["street_no"] + " " + raw["street"], rec_id=raw["rec_id"].astype(str))
     return out.rename(columns=names).drop(columns=["person", "street_no"]), raw["person"].to_numpy()
+
+
+def told_apart(frame: pd.DataFrame, truth: np.ndarray) -> np.ndarray:
+    """Tell which records are of persons whose name and e-mail address are nobody else's.
+
+    The generator gives one address to namesakes, to more of them the larger the base: nobody who believes in
+    addresses can tell them apart, and a real mailbox has one owner.
+    """
+    own = frame.assign(truth=truth)[~frame["email"].isin(FILLER["email"])]
+    own = own.dropna(subset=["first_name", "last_name", "email"])
+    said = own.groupby(["first_name", "last_name", "email"])["truth"]
+    return ~np.isin(truth, own.loc[said.transform("nunique") > 1, "truth"])
 
 
 def few(columns: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
@@ -145,6 +157,9 @@ def scale(path: str, tool: str) -> dict[str, Any]:
     report["continuing"]["events"] = len(again.person_events)
     report["exact keys"] = ours(frame, truth, scoring=False)[1]
     aside = audit(first)["set_aside"].sort_values("most_records", ascending=False).iloc[0]
+    both = frame[["source", "record_id"]].assign(truth=truth)[told_apart(frame, truth)].merge(first.as_of())
+    report["without namesakes of one address"] = rounded(agreement(both["person_id"], both["truth"]))
+    report["without namesakes of one address"]["records"] = len(both)
     report["busiest identifier"] = {k: str(aside[k]) for k in ("id_type", "status", "reason", "most_records")}
     return report | {"pairs_compared": len(first.scoring.compared.left), "peak_mb": _peak()}
 

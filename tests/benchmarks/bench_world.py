@@ -29,7 +29,7 @@ for _name in ("OMP_NUM_THREADS", "ARROW_NUM_THREADS"):
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "tests" / "benchmarks" / "results" / "world.json"
 #: Web events a person leaves in the eighteen months of the preset `retail`, to choose the persons.
-PER_PERSON = 100
+PER_PERSON = 85
 SIZES = (100_000, 1_000_000, 10_000_000)
 
 

@@ -171,6 +171,13 @@ def _others(rng: np.random.Generator, rows: int, nodes: int) -> Frames:
     made["touches"]["kind"] = _some(rng, ["impression", "click"], n)
     made["reviews"] = made["reviews"].assign(rating=rng.random(n).round(2), text=texts)
     made["surveys"]["value"] = _some(rng, [0.0, 0.5, 1.0], n, 0.8)
+    more = np.random.default_rng(rows * nodes)  # of its own: what was drawn before stays as it was
+    made["surveys"] = made["surveys"].assign(
+        score=made["surveys"]["value"], kind=_some(more, ["nps", "satisfaction"], n)
+    )
+    made["quotes"] = made["quotes"].assign(
+        need=_some(more, ["garden", "kitchen"], n, 0.8), text=_some(more, TEXTS, n, 0.9)
+    )
     made["social"] = made["social"].assign(
         kind=_some(rng, ["share", "like"], n), topic=_some(rng, ["a", "b"], n, 0.8)
     )

@@ -196,13 +196,13 @@ def test_a_new_record_is_compared_with_its_blocks_and_nothing_else(
 ) -> None:
     """What an earlier run compared is remembered, unless a record says something else than it did."""
     read: list[int] = []
-    levels = pairs._Scale.levels
+    levels = pairs._Scale._read
 
     def counted(scale: pairs._Scale, connection: object, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         read.append(len(left))
         return levels(scale, connection, left, right)
 
-    monkeypatch.setattr(pairs._Scale, "levels", counted)
+    monkeypatch.setattr(pairs._Scale, "_read", counted)
     records = BASE.drop(columns="person")
     assert whole.scoring is not None
     resolve(records, run_id="r2", scoring=whole.scoring.model)

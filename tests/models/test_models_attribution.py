@@ -335,6 +335,38 @@ def test_a_planted_synergy_is_detected() -> None:
     assert (found["found"].iloc[1:] != 1).all()
 
 
+@pytest.mark.req("WHR-02")
+@pytest.mark.parametrize(("pair", "found"), [(500, 1), (190, 0), (60, -1)])
+def test_a_pair_is_judged_where_no_path_tells_the_rate_without_a_channel(pair: int, found: int) -> None:
+    """Every path holds a channel: the rate of paths with neither stands for the rate without any."""
+    table = pd.DataFrame(
+        {"path": ["a", "b", "a > b", "c", "direct"], "conversions": [100, 100, pair, 50, 50]}
+    )
+    told = synergies(Paths.of(table.assign(nulls=1000 - table["conversions"])))
+    assert told[["first", "second", "found", "against"]].values.tolist() == [
+        ["a", "b", found, "paths with neither"]
+    ]
+    # By hand: odds of 1 to 9 for each alone and 1 to 19 for neither make 19 to 81 for the two together.
+    by_hand = np.log(pair / (1000 - pair)) - np.log(19 / 81)
+    assert told["interaction"].iloc[0] == pytest.approx(by_hand, abs=0.02)
+    assert told["se"].iloc[0] < 0.3
+
+
+@pytest.mark.parametrize("rates", [(0.1, 0.1), (0.02, 0.2)])
+def test_pairs_without_synergy_are_found_no_more_often_than_chance(rates: tuple[float, float]) -> None:
+    rng, odds = np.random.default_rng(3), np.log(np.array(rates) / (1 - np.array(rates)))
+    neither, alarms = np.log(0.05 / 0.95), 0
+    chance = 1 / (1 + np.exp(-np.array([*odds, odds.sum() - neither, neither, neither])))
+    for _ in range(200):
+        won = rng.binomial(800, chance)
+        table = pd.DataFrame(
+            {"path": ["a", "b", "a > b", "c", "direct"], "conversions": won, "nulls": 800 - won}
+        )
+        alarms += int(synergies(Paths.of(table))["found"].ne(0).any())
+    # Nominal 5 %, two-sided: 10 of 200 expected, over 19 is one chance in two hundred.
+    assert alarms <= 19
+
+
 @pytest.mark.req("WHR-04")
 def test_the_scorecard_sums_to_the_conversions_and_says_why() -> None:
     """Each credit's column sums to the conversions; the words follow the figures, in both languages."""
@@ -401,6 +433,7 @@ def test_tests_have_the_last_word() -> None:
         calibrate(effects, pd.DataFrame({"channel": ["z"], "added": [1.0], "se": [1.0]}))
 
 
+@pytest.mark.req("MOD-34")
 def test_value_signals_hold_to_their_schema() -> None:
     """Tenths share one value and sum to the whole; every fault is told."""
     rng = np.random.default_rng(0)

@@ -294,6 +294,34 @@ def test_the_command_tries_first_and_writes_only_when_told(tmp_path: Path) -> No
     assert len(list(workspace.exports.glob("*-hot-google_customer_match/audience.csv"))) == 1
 
 
+@pytest.mark.req("MOD-16")
+@pytest.mark.parametrize("name", ["google_customer_match", "meta_custom_audience", "tiktok_custom_audience"])
+def test_a_seed_list_under_the_platform_s_minimum_is_refused_with_the_number(run: Run, name: str) -> None:
+    """Seeds leave hashed; those who may not leave do not count towards what the platform asks for."""
+    engine, least = run.engine(), DESTINATIONS[name].minimum
+    seeds = build(
+        engine,
+        Audience("seed_for_twins", channel="email", quiet_days=0, control_share=0.0, model="appetence",
+                 where="score >= 0.55"),
+        as_of=T,
+    )  # fmt: skip
+    here = len(seeds.members)
+    assert 0 < here < 100 <= least
+    handover = plan(engine, seeds, to=name)
+    assert handover.faults == [f"{name} needs {least} rows or more; got {here}"]
+    with pytest.raises(FaultsError, match=f"{least} rows or more; got {here}"):
+        export(run, seeds, to=name)
+    assert not run.workspace.exports.exists() or not list(run.workspace.exports.iterdir())
+    everyone = build(
+        engine, Audience("seed_for_twins", channel="email", quiet_days=0, control_share=0.0), as_of=T
+    )
+    enough = plan(engine, everyone, to=name)
+    assert bool(enough.faults) == (len(everyone.members) < least)
+    cells = pd.read_csv(io.BytesIO(enough.content), dtype=str).filter(regex="(?i)mail|phone")
+    assert cells.stack().str.fullmatch("[0-9a-f]{64}").all()
+
+
+@pytest.mark.req("MOD-34")
 def test_a_value_leaves_in_whole_units_and_not_without_one() -> None:
     """A score of 1,234 cents is worth 12.34; who has no predicted value is out, and counted."""
     held = frames(3)
@@ -304,6 +332,10 @@ def test_a_value_leaves_in_whole_units_and_not_without_one() -> None:
     assert sorted(file["Conversion Value"]) == [0.5, 12.34] and set(file["Currency"]) == {"EUR"}
     assert handover.manifest["waterfall"][-1] == {"reason": "no_value", "n_out": 1, "n_left": 2}
     assert sorted(handover.persons) == ["p0000", "p0001"]
+    # What the platform reads: a hash, a number that is not negative, a currency; nobody twice.
+    assert file.columns.tolist() == [column.name for column in DESTINATIONS["value_bidding"].columns]
+    assert file["Email"].str.fullmatch("[0-9a-f]{64}").all() and file["Email"].is_unique
+    assert file["Conversion Value"].dtype == float and (file["Conversion Value"] >= 0).all()
 
 
 def test_an_erasure_finds_a_person_in_every_hashed_file() -> None:

@@ -9,10 +9,12 @@ import duckdb
 import pandas as pd
 import pytest
 
-from cdpkit import identity, world
+from cdpkit import features, identity, world
+from cdpkit.errors import ContractError, FeatureError
 from cdpkit.run import Run
 from cdpkit.schema import TABLES
 from cdpkit.sources import LoadReport, adapter, load
+from cdpkit.sources.traits import Trait, promote
 from cdpkit.workspace import Workspace
 
 
@@ -60,13 +62,32 @@ def test_every_export_of_the_world_reconciles(retailer, loaded):
     assert not any(entry.unknown_channels for entry in report.datasets)
 
 
-@pytest.mark.parametrize("preset", ["travel", "bank", "b2b", "drift"])
+def refuses_sensitive(run: Run) -> None:
+    """What the insurer marks stays with its contact, makes no feature, and is not promoted as harmless."""
+    with closing(run.engine()) as engine:
+        marked = engine.query("SELECT field FROM source_fields WHERE class = 'sensitive'").to_pandas()[
+            "field"
+        ]
+        held = engine.query("SELECT traits FROM profiles WHERE traits LIKE '%chronic_condition%'").to_pandas()
+        assert set(marked) == {"chronic_condition", "treating_doctor", "disability"} and len(held)
+        for field in marked:
+            trait = features.Trait("profiles.traits", key=field, values=["x"])
+            with pytest.raises(FeatureError, match="sensitive field must not be used"):
+                features.FeatureSet("mine", [trait]).build(engine, as_of="2026-06-01")
+    with pytest.raises(ContractError, match="its source says it is sensitive"):
+        promote(run, [Trait(name="disability", fr="handicap", en="disability", pii="none")])
+
+
+@pytest.mark.req("DAT-28")
+@pytest.mark.parametrize("preset", ["travel", "bank", "health", "b2b", "drift"])
 def test_every_sector_loads_whole(preset, tmp_path):
     """What one sector exports, or what a change of schema left, loads by the same contracts."""
     exported = world.generate(60, seed=4, preset=preset)
     exported.write(tmp_path / "raw", tmp_path / "truth")
     run = begin(tmp_path)
     reconcile(exported, load(run, "world", tmp_path / "raw"))
+    if preset == "health":
+        refuses_sensitive(run)
     if preset == "drift":
         later = exported.raw["web_events_v2"]
         seconds, told = (

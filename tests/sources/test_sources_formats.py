@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import gzip
 import json
 import os
 import shutil
 import sqlite3
 import subprocess
+import tempfile
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -315,5 +318,60 @@ def test_postgresql_makes_the_same_rows(postgres, run, rows, tmp_path, monkeypat
             )
     engine.dispose()
     monkeypatch.setenv("CDPKIT_TEST_DATABASE", postgres)
+    report = load(run, contract(QUERY), tmp_path)
+    assert (report.records_in, report.good) == (3, 3) and found(run, rows) == EXPECTED
+
+
+@pytest.fixture(scope="module")
+def mysql(tmp_path_factory) -> Iterator[str]:
+    """A MariaDB of our own, gone at the end; it speaks MySQL's protocol."""
+    pytest.importorskip("pymysql", reason="PyMySQL is not installed: cdpkit[databases]")
+    server = shutil.which("mariadbd") or shutil.which("mysqld")
+    if not (server and shutil.which("mariadb-install-db")):
+        pytest.skip("no MariaDB server is installed (Debian: mariadb-server)")
+    # The path of a socket holds a hundred characters at most.
+    with tempfile.TemporaryDirectory(prefix="my") as short:
+        folder, data = Path(short), tmp_path_factory.mktemp("mysql") / "data"
+        socket, user = folder / "s", f"--user={getpass.getuser()}"
+        place = [f"--datadir={data}", "--no-defaults"]
+        done = subprocess.run(
+            ["mariadb-install-db", place[1], place[0], user, "--auth-root-authentication-method=normal"],
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        if done.returncode:
+            pytest.skip(f"MariaDB does not start here: {(done.stderr or done.stdout).strip()[-200:]}")
+        serving = subprocess.Popen(
+            [server, place[1], place[0], user, f"--socket={socket}", "--skip-networking"]
+        )
+        try:
+            for _ in range(300):
+                if socket.exists():
+                    break
+                time.sleep(0.1)
+            else:
+                pytest.skip("MariaDB does not start here: no socket after 30 s")
+            yield f"mysql+pymysql://root@localhost/test?unix_socket={socket}"
+        finally:
+            serving.terminate()
+            serving.wait(timeout=30)
+
+
+def test_mysql_makes_the_same_rows(mysql, run, rows, tmp_path, monkeypatch):
+    """Typed columns of a real server: decimal, datetime and text."""
+    from sqlalchemy import create_engine, text
+
+    engine = create_engine(mysql.replace("/test?", "/?"))
+    with engine.begin() as database:
+        database.execute(text("CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4"))
+        database.execute(text(
+            "CREATE TABLE test.sales (ticket TEXT, card TEXT, sold_at DATETIME, total DECIMAL(10, 2), shop TEXT)"
+        ))  # fmt: skip
+        for row in SALES:
+            database.execute(
+                text("INSERT INTO test.sales VALUES (:a, :b, :c, :d, :e)"),
+                dict(zip("abcde", row, strict=True)),
+            )
+    engine.dispose()
+    monkeypatch.setenv("CDPKIT_TEST_DATABASE", mysql)
     report = load(run, contract(QUERY), tmp_path)
     assert (report.records_in, report.good) == (3, 3) and found(run, rows) == EXPECTED

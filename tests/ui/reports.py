@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from cdpkit import maturity
+
 T = pd.Timestamp("2026-07-01")
 Rows = list[dict[str, Any]]
 
@@ -122,6 +124,7 @@ REPORTS: dict[str, dict[str, Rows]] = {
             ("P2", "P3", 8, 0.1, 0.02, 0.4, 3.0),
         ),
         "products": table("product_id people", ("P2", 340), ("P3", 7)),
+        "own": table("product complement place", ("P2", "P1", 0)),
     },
     "upsell": {
         "concordance": table(
@@ -130,6 +133,40 @@ REPORTS: dict[str, dict[str, Rows]] = {
             ("rule: looks above", 0.72, 0.6, 0.8, "rule"),
         ),
         "moments": table("next_rung best_period customers expected", ("top", 1, 60, 12.0), ("top", 2, 40, 4.0)),
+    },
+    "send_time": {
+        "hours": table(
+            "hour decided_by people",
+            (9, "own hours", 60), (18, "own hours", 240), (18, "everybody's hours", 95), (22, "own hours", 5),
+        ),
+        "validation": table(
+            "candidate loss difference se", ("any hour", 2.1, 0.02, 0.01), ("own hours", 2.05, -0.03, 0.01)
+        ),
+        "served": table("served decided_by", ("own hours", "model")),
+    },
+    "pressure_ledger": {
+        "distribution": table(
+            "figure sent answered returned silent_streak", ("mean", 4.2, 0.5, 0.1, 3.0), ("50%", 3.0, 0.0, 0.0, 2.0)
+        ),
+        "months": table(
+            "until persons sent answered returned silent",
+            (1748736000000, 120, 400, 40, 4, 0.7), (1751328000000, 7, 7, 1, 0, 0.9),
+        ),
+        "held_back": table("reason n", ("capped", 40), ("suspended", 3)),
+    },
+    "maturity": {
+        "metrics": table(
+            "metric value n currency branch unit",
+            ("lifetime_value", 1234500.0, 300, "EUR", "value", "money"),
+            ("ltv_to_cac", 2.5, 300, None, "value", "ratio"),
+            ("repeat_rate", 0.31, 433, None, "loyalty", "share"),
+            ("click_rate", 0.05, 900, None, "engagement", "share"),
+        ),
+        "metrics_by_audience": table(
+            "audience people metric value n currency",
+            ("hot", 80, "lifetime_value", 400000.0, 80, "EUR"), ("hot", 80, "ltv_to_cac", 3.5, 80, None),
+            ("hot_adults", 75, "lifetime_value", 390000.0, 75, "EUR"), ("tiny", 4, "lifetime_value", 900.0, 4, "EUR"),
+        ),
     },
     "attribution": {
         "effects": table(
@@ -151,9 +188,10 @@ REPORTS: dict[str, dict[str, Rows]] = {
 
 def lake() -> dict[str, pd.DataFrame]:
     """Return the tables: every report; 100 persons of two sources, 50 known to both; what 100 agreed to."""
+    reports = {**REPORTS, "maturity": REPORTS["maturity"] | _assessed()}
     lines = [
         {"model": model, "version": "1", "as_of": T, "name": name, "content": json.dumps(found)}
-        for model, frames in REPORTS.items()
+        for model, frames in reports.items()
         for name, found in frames.items()
     ]
     day = pd.Timestamp("2026-01-01")
@@ -178,12 +216,70 @@ def lake() -> dict[str, pd.DataFrame]:
     consents = pd.DataFrame(said, columns=["node_id", "channel", "status", "event_time"])
     consents = consents.assign(source="shop", purpose="activation", known_at=consents["event_time"])
     return {
+        **_tried(day),
         "reports": pd.DataFrame(lines),
         "nodes": nodes.assign(node_type="account", known_at=day),
         "membership": membership,
         "persons": persons,
         "consents": consents,
         "products": pd.DataFrame(
-            {"product_id": ["P1", "P2"], "name": ["Tent", "Mat"], "source": "shop", "known_at": day}
+            {
+                "product_id": ["P1", "P2", "P4"],
+                "name": ["Tent", "Mat", "Lamp"],
+                "source": "shop",
+                "known_at": day,
+            }
         ),
     }
+
+
+def _assessed() -> dict[str, Rows]:
+    """Return the assessment of an organisation that says 3 of 4 throughout; two sets of answers are kept."""
+    earlier, answers = ({c.id: level for c in maturity.criteria()} for level in (2, 3))
+    earlier["roadmap"] = 4
+    evidence = pd.DataFrame({"evidence": ["identified_share"], "value": [0.2], "n": [900], "level": [1]})
+    read = maturity.reading(answers, evidence, first_year=2027)
+    described = read.pop("described") | {"data_up_to": "2026-06-30", "answers": answers}
+    past = table("day stage", ("2026-01-10", 3), ("2026-06-10", 4))
+    read["changes"] = maturity.changes(earlier, answers)
+    frames = {name: json.loads(frame.to_json(orient="records")) for name, frame in read.items()}
+    return frames | {"history": past, "described": [{"content": json.dumps(described)}]}
+
+
+def _tried(day: pd.Timestamp) -> dict[str, pd.DataFrame]:
+    """Return a test of two arms of 50, of whom 30 and 10 order; a smaller one; audiences that overlap."""
+    drawn = [("SPRING", i, "sent" if i < 50 else "held") for i in range(100)]
+    drawn += [("TINY", i, "sent" if i < 95 else "held") for i in range(100)] + [
+        ("HOURS", i, "08h") for i in range(99)
+    ]
+    tests = pd.DataFrame(drawn, columns=["test_id", "node_id", "arm"])
+    bought = [*range(30), *range(50, 60)]
+    orders = pd.DataFrame(
+        {
+            "order_id": [f"o{i}" for i in bought], "node_id": bought, "source": "shop", "channel": "site",
+            "event_time": day + pd.Timedelta(days=9), "known_at": day, "amount_minor": 1000, "currency": "EUR",
+        }
+    )  # fmt: skip
+    last = orders.iloc[:1].assign(order_id="late", event_time=T - pd.Timedelta(days=1))
+    kept = (
+        [("hot", i) for i in range(80)]
+        + [("hot_adults", i) for i in range(75)]
+        + [("tiny", i) for i in range(4)]
+    )
+    audiences = pd.DataFrame(kept, columns=["audience", "person"])
+    audiences["person_id"] = [f"p{i:03}" for i in audiences["person"]]
+    sent = [(f"p{i:03}", i >= 70) for i in range(80)]
+    return {
+        "assignments": tests.assign(source="crm", known_at=day, event_time=day, propensity=0.5),
+        "orders": pd.concat([orders, last], ignore_index=True),
+        "order_lines": pd.DataFrame(
+            {"order_id": ["o0", "o1", "o2"], "line_no": 1, "node_id": [0, 1, 2], "source": "shop",
+             "product_id": ["P1", "P2", "P4"],
+             "event_time": day, "known_at": day}
+        ),
+        "audiences": audiences.drop(columns="person").assign(as_of=T, included=True, decided_by="rule"),
+        "activation_log": pd.DataFrame(sent, columns=["person_id", "is_control"]).assign(
+            activation_id="r1-hot", audience="hot", as_of=T, purpose="activation", channel="email",
+            destination="email_tool", decided_by="rule", run_id="r1",
+        ),
+    }  # fmt: skip

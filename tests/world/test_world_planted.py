@@ -391,6 +391,76 @@ def test_holidays_close_the_stores(made: World) -> None:
     assert len(made.raw["weather"]) == made.plan.days * made.raw["weather"].city.nunique()
 
 
+def _rain_slope(made: World) -> float:
+    """Log change of a city's visits by unit of rain, on the same day, beside the other cities of that day."""
+    weather, homes = made.raw["weather"], made.truth["households"]
+    areas = made.raw["areas"].assign(code=lambda d: d.postcode.astype(int)).set_index("code")
+    sessions = made.truth["sessions"].merge(homes, on="person")
+    sessions = sessions.assign(
+        city=sessions.postcode_area.map(areas.city), day=sessions.started_at.dt.strftime("%Y-%m-%d")
+    )
+    people = homes.postcode_area.map(areas.city).value_counts()
+    visits = sessions.groupby(["day", "city"]).size().rename("visits").reset_index()
+    table = weather.merge(visits, on=["day", "city"], how="left").fillna({"visits": 0})
+    table = table[table.city.map(people).fillna(0) > 0]
+    rain = table.rain_mm / 6.0
+    mean = table.city.map(table.groupby("city").visits.mean())
+    day = table.groupby("day").visits.transform("sum") / mean.groupby(table.day).transform("sum")
+    expected = mean * day
+    centred = rain - (rain * expected).groupby(table.day).transform("sum") / expected.groupby(
+        table.day
+    ).transform("sum")
+    return float((centred * (table.visits - expected)).sum() / (centred**2 * expected).sum())
+
+
+def test_rain_sends_people_to_the_site_and_away_from_the_store(base: World) -> None:
+    """The planted effect of a rainy day on visits is found again, city against city; none where none is."""
+    wet = _paired(market={"rain_site": 0.5, "rain_store": -1.5})
+    dry = _paired(market={"rain_site": 0.0, "rain_store": 0.0})
+    assert abs(_rain_slope(wet) - 0.5) < 0.15 and abs(_rain_slope(dry)) < 0.12
+    store = [int((made.truth["orders"].channel == "store").sum()) for made in (wet, base, dry)]
+    assert store[0] < store[1] < store[2]
+
+
+def test_social_and_search_do_more_together() -> None:
+    """Their synergy brings orders that neither brings alone, and none where only one is shown."""
+    reach = [0.0, 0.15, 0.0, 0.15, 0.0, 0.0]
+    alone = [0.0, 0.15, 0.0, 0.0, 0.0, 0.0]
+
+    def orders(shown: list[float], synergy: float) -> int:
+        return len(_paired(900, ads={"reach": shown, "synergy": synergy}).truth["orders"])
+
+    sum_of_both = orders(reach, 0.0)
+    assert orders(reach, 2.0) > 1.1 * sum_of_both
+    assert orders(alone, 2.0) == orders(alone, 0.0)
+
+
+def test_people_of_a_company_need_alike() -> None:
+    """In `b2b` colleagues are good customers together, and order on working days."""
+    made = world.generate(1500, seed=7, preset="b2b", start="2025-06-01", end="2026-04-01")
+    homes = made.truth["households"]
+    people = made.truth["persons"].merge(homes[["person", "is_head"]], on="person")
+    people = people[people.groupby("household").person.transform("size") > 1]
+    rate = np.log(people.session_rate)
+    mine = rate - rate.mean()
+    alike = mine.groupby(people.household).transform("sum") - mine
+    assert mine.corr(alike) > 0.3
+    lone = world.generate(
+        1500,
+        seed=7,
+        preset="b2b",
+        start="2025-06-01",
+        end="2025-06-02",
+        changes={"population": {"shared_need": 0.0}},
+    ).truth["persons"]
+    lone = lone[lone.groupby("household").person.transform("size") > 1]
+    other = np.log(lone.session_rate) - np.log(lone.session_rate).mean()
+    assert abs(other.corr(other.groupby(lone.household).transform("sum") - other)) < 0.15
+    weekday = made.truth["orders"].ordered_at.dt.day_of_week
+    assert (weekday >= 5).mean() < 0.2
+    assert homes.is_company.all()
+
+
 def test_wealth_follows_the_area(made: World) -> None:
     """The facts of an area say something of who lives there, and wealth of what they buy."""
     persons = made.truth["persons"].merge(made.truth["households"], on="person")

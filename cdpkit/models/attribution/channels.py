@@ -11,8 +11,8 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from cdpkit.models.attribution.credit import positional
-from cdpkit.models.attribution.incremental import logit
 from cdpkit.models.attribution.paths import Paths
+from cdpkit.models.attribution.response import fit_logit
 from cdpkit.phrases import say
 
 Array = NDArray[np.float64]
@@ -20,6 +20,10 @@ Array = NDArray[np.float64]
 
 def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd.DataFrame:
     """Return, for each pair of channels, how paths with both convert beside paths with one or none.
+
+    An interaction is counted with the other channels and pairs held equal, where the paths allow it. Every
+    path holds a channel, so nobody sees the rate of a path without any: where no mix of the others tells
+    it, the paths with neither of the two stand for it, and `against` says so.
 
     Parameters
     ----------
@@ -33,10 +37,9 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
     -------
     DataFrame
         ``first, second``; ``both, first_only, second_only, neither`` (conversion rates), ``paths`` (with
-        both), ``interaction`` (log-odds beyond the sum of the two alone, the other pairs held equal) with
-        ``se``, and ``found``: 1 does
-        more than the sum, -1 less, 0 not shown. Strongest first. An association: who meets both may
-        differ from who meets one.
+        both), ``interaction`` (log-odds beyond the sum of the two alone) with ``se``, ``against`` (``same
+        others`` or ``paths with neither``), and ``found``: 1 does more than the sum, -1 less, 0 not shown.
+        Strongest first. An association: who meets both may differ from who meets one.
 
     Examples
     --------
@@ -52,19 +55,21 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
     held[row, channel] = 1.0
     weight = paths.conversions + paths.nulls
     won, all_ = (held.T @ (held * w[:, None]) for w in (paths.conversions, weight))
-    gaps, errors = _interactions(held, paths.conversions, weight)
+    gaps, errors, told = _interactions(held, paths.conversions, weight, least)
     rows = []
     for a, b in combinations(range(k), 2):
         n = np.array([all_[a, b], all_[a, a] - all_[a, b], all_[b, b] - all_[a, b], 0.0])
         y = np.array([won[a, b], won[a, a] - won[a, b], won[b, b] - won[a, b], 0.0])
         n[3], y[3] = weight.sum() - n.sum(), paths.conversions.sum() - y.sum()
-        if (n[:3] >= least).all():
+        if (n[:3] >= least).all() and (told[a, b] or n[3] >= least):
             rates = y / np.where(n > 0, n, np.nan)
-            rows.append((*paths.channels[[a, b]], *rates, int(n[0]), gaps[a, b], errors[a, b]))
+            gap, se = (gaps[a, b], errors[a, b]) if told[a, b] else _beside_neither(y, n)
+            against = "same others" if told[a, b] else "paths with neither"
+            rows.append((*paths.channels[[a, b]], *rates, int(n[0]), gap, se, against))
     names = ["first", "second", "both", "first_only", "second_only", "neither", "paths", "interaction", "se"]
-    table = pd.DataFrame(rows, columns=names)
-    gaps = np.array([row[-2] for row in rows])
-    p = 2 * norm.sf(np.abs(gaps / np.array([row[-1] for row in rows])))
+    table = pd.DataFrame(rows, columns=[*names, "against"])
+    gaps, errors = (table[name].to_numpy(dtype=float) for name in ("interaction", "se"))
+    p = 2 * norm.sf(np.abs(gaps / errors))
     order = np.argsort(p, kind="stable")
     passed = np.flatnonzero(p[order] <= false_share * np.arange(1, len(p) + 1) / max(len(p), 1))
     found = np.zeros(len(p), dtype=int)
@@ -79,8 +84,13 @@ def synergies(paths: Paths, *, least: int = 30, false_share: float = 0.05) -> pd
     )
 
 
-def _interactions(held: Array, won: Array, weight: Array) -> tuple[Array, Array]:
-    """Return each pair's log-odds beyond the sum of the two alone, all pairs held at once, and its error."""
+def _interactions(
+    held: Array, won: Array, weight: Array, least: int
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Return each pair's log-odds beyond the sum of the two alone, all pairs held at once, and its error.
+
+    And whether the sets of channels that `least` paths hold tell it at all.
+    """
     k = held.shape[1]
     sets, row = np.unique(held, axis=0, return_inverse=True)
     total = np.bincount(row.ravel(), weight, len(sets)).astype(float)
@@ -88,15 +98,29 @@ def _interactions(held: Array, won: Array, weight: Array) -> tuple[Array, Array]
     pairs = list(combinations(range(k), 2))
     both = np.column_stack([sets[:, a] * sets[:, b] for a, b in pairs]) if pairs else np.zeros((len(sets), 0))
     design = np.column_stack([np.ones(len(sets)), sets, both])
-    beta = logit(design, share, total.astype(float), np.arange(len(sets))).coefficient
+    beta, *_ = fit_logit(design, share, total.astype(float))
     p = expit(design @ beta)
     # The ridge of the fit enters the curvature too: pairs hardly seen get a wide error, not an infinite one.
     curve = (design * (total * p * (1 - p))[:, None]).T @ design + 1e-3 * np.eye(design.shape[1])
     error = np.sqrt(np.diag(np.linalg.inv(curve)))
+    # A coefficient is told where nothing of it lies in directions in which the sets do not differ.
+    usual = design[total >= least]
+    blind = np.linalg.svd(usual, full_matrices=True)
+    unseen = blind[2][np.sum(blind[1] > 1e-9 * max(blind[1].max(initial=0.0), 1e-300)) :]
     gap, se = np.zeros((k, k)), np.full((k, k), np.inf)
+    told = np.zeros((k, k), dtype=bool)
     for place, (a, b) in enumerate(pairs, start=1 + k):
         gap[a, b], se[a, b] = beta[place], error[place]
-    return gap, se
+        told[a, b] = bool((np.abs(unseen[:, place]) < 1e-6).all())
+    return gap, se, told
+
+
+def _beside_neither(won: Array, paths: Array) -> tuple[float, float]:
+    """Return the interaction of a pair and its error from four rates: both, one, the other, neither."""
+    # Half a conversion and half a miss (Haldane, 1956) keep an empty cell finite.
+    yes, no = won + 0.5, paths - won + 0.5
+    odds = np.log(yes / no)
+    return float(odds[0] - odds[1] - odds[2] + odds[3]), float(np.sqrt((1 / yes + 1 / no).sum()))
 
 
 def scorecard(

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import expit
-from scipy.stats import norm
+from scipy.stats import t as student
 
 from cdpkit.errors import CdpkitError
 from cdpkit.evaluate.intervals import quantile_range
 from cdpkit.models.attribution.paths import Paths
+from cdpkit.models.attribution.response import Fitted, fit_logit, logit
 
 Array = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -21,8 +22,6 @@ Codes = NDArray[np.int64]
 #: Half-lives of carry-over tried, in days (or in touches where times are not known).
 HALF_LIVES = (1.0, 3.0, 7.0, 14.0)
 
-#: Ridge on each standardised coefficient, in observations: enough to keep a separated channel finite.
-_RIDGE = 1.0
 _DRAWS = 400
 
 #: Conversions with an exposure of this much that an effect must have behind it to be told.
@@ -50,6 +49,9 @@ class Units:
     fresh : ndarray of shape (units, channels), optional
         Stock of touches within the unit itself. Effects are not learned from it, since what brings a person
         to buy today also brings the touch of today; credit then counts it.
+    period : ndarray of int, optional
+        The week of each unit. Campaigns and seasons come and go together for everybody: channels are then
+        judged between units of one week only.
     """
 
     channels: pd.Index
@@ -60,15 +62,13 @@ class Units:
     group: Codes
     touches: Array
     fresh: Array | None = None
+    period: Codes | None = None
 
-
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted response: coefficients with their robust covariance."""
-
-    coefficient: Array
-    covariance: Array
-    log_likelihood: float
+    def take(self, rows: Codes) -> Units:
+        """Return some of the units."""
+        named = ("exposure", "converted", "weight", "intent", "group", "touches", "fresh", "period")
+        parts = {name: getattr(self, name) for name in named}
+        return replace(self, **{name: part[rows] for name, part in parts.items() if part is not None})
 
 
 def of_paths(paths: Paths, half_life: float, intent: Array | None) -> Units:
@@ -97,50 +97,6 @@ def of_paths(paths: Paths, half_life: float, intent: Array | None) -> Units:
         np.zeros((n, 0)) if intent is None else intent,
         group,
         touches,
-    )
-
-
-def logit(design: Array, y: Array, weight: Array, group: Codes, start: Array | None = None) -> Fitted:
-    """Fit a logistic regression by Newton's steps, with a covariance robust to units of one person.
-
-    The first column of `design` is the constant; the ridge leaves it alone.
-    """
-    spread = np.sqrt(
-        np.average((design - np.average(design, axis=0, weights=weight)) ** 2, axis=0, weights=weight)
-    )
-    ridge = np.where(np.arange(design.shape[1]) == 0, 0.0, _RIDGE * np.maximum(spread, 1e-6) ** 2)
-    rate = float(np.clip(np.average(y, weights=weight), 1e-6, 1 - 1e-6))
-    beta = np.zeros(design.shape[1])
-    beta[0] = np.log(rate / (1 - rate))
-    beta = beta if start is None else start
-    hessian = np.eye(len(beta))
-    for _ in range(50):
-        p = expit(design @ beta)
-        hessian = (design * (weight * p * (1 - p))[:, None]).T @ design + np.diag(ridge)
-        step = np.linalg.solve(
-            hessian + 1e-9 * np.eye(len(beta)), design.T @ (weight * (y - p)) - ridge * beta
-        )
-        beta = beta + np.clip(step, -5, 5)
-        if np.abs(step).max() < 1e-9:
-            break
-    margin = design @ beta
-    score = design * (weight * (y - expit(margin)))[:, None]
-    people = int(group.max(initial=-1)) + 1
-    sums = np.stack([np.bincount(group, column, people) for column in score.T], axis=1)
-    inverse = np.linalg.inv(hessian + 1e-9 * np.eye(len(beta)))
-    robust = inverse @ (sums.T @ sums) @ inverse * people / max(people - 1, 1)
-    # With few conversions the robust variance is too sure of itself: it is never under the model's own.
-    own, seen = np.diag(inverse), np.diag(robust)
-    if (seen <= 1e-9 * own).any():
-        # Paths that are all alike show no spread at all: the model's own variance is all there is.
-        covariance = robust + inverse
-    else:
-        wider = np.sqrt(np.maximum(own / seen, 1.0))
-        covariance = robust * np.outer(wider, wider)
-    return Fitted(
-        beta,
-        covariance,
-        float((weight * (y * margin - np.logaddexp(0, margin))).sum()),
     )
 
 
@@ -310,16 +266,16 @@ def _carried(tried: dict[float, Units]) -> tuple[Units, Array]:
     base = tried[middle]
     chosen = np.full(len(base.channels), middle)
     # A tenth of a million rows tell half-lives apart; more would only take longer.
-    rows = np.arange(len(base.weight))[:: max(1, len(base.weight) // 100_000)]
+    rows = np.arange(0, len(base.weight), max(1, len(base.weight) // 100_000))
+    some = base.take(rows)
     start: Array | None = None
     for c in range(len(base.channels) if len(lives) > 1 else 0):
         gain = {}
         for life in lives:
-            exposure = base.exposure[rows].copy()
+            exposure = some.exposure.copy()
             exposure[:, c] = tried[life].exposure[rows, c]
-            design = np.column_stack([np.ones(len(rows)), exposure, base.intent[rows]])
-            found = logit(design, base.converted[rows], base.weight[rows], base.group[rows], start)
-            start, gain[life] = found.coefficient, found.log_likelihood
+            design = _design(replace(some, exposure=exposure), some.intent)
+            start, _, gain[life] = fit_logit(design, some.converted, some.weight, start)
         chosen[c] = max(lives, key=lambda life: gain[life])
     exposure = np.column_stack([tried[life].exposure[:, c] for c, life in enumerate(chosen)])
     fresh = None if base.fresh is None else base.fresh
@@ -347,7 +303,18 @@ def as_intent(units: Units, navigational: Collection[str]) -> Units:
 
 
 def _design(units: Units, intent: Array) -> Array:
-    return np.column_stack([np.ones(len(units.exposure)), units.exposure, intent])
+    """Return the constant, the exposures and the intent; with periods, beside the others of one period."""
+    table = np.column_stack([units.exposure, intent])
+    if units.period is None:
+        return np.column_stack([np.ones(len(table)), table])
+    period = np.unique(units.period, return_inverse=True)[1]
+    weight = np.bincount(period, units.weight)
+    mean = [np.bincount(period, units.weight * column) / weight for column in table.T]
+    bought = np.bincount(period, units.weight * units.converted)
+    # A week's own level, half a conversion and half a miss added so that an empty week has one too.
+    level = np.log((bought + 0.5) / (weight - bought + 0.5))
+    inside = table - np.stack(mean, axis=1)[period]
+    return np.column_stack([np.ones(len(table)), inside, level[period]])
 
 
 def _summed(
@@ -361,7 +328,7 @@ def _summed(
     z = effect / se
     # A normal law for an effect needs some conversions behind it.
     behind = ((units.exposure > _SOME) * (units.converted * units.weight)[:, None]).sum(axis=0)
-    found = (z > norm.isf(level / max(k, 1))) & (behind >= _LEAST)
+    found = (student.sf(z, fitted.freedom[1 : 1 + k]) < level / max(k, 1)) & (behind >= _LEAST)
     luck = np.random.default_rng(seed)
     drawn = luck.multivariate_normal(
         fitted.coefficient, fitted.covariance, size=_DRAWS, method="eigh", check_valid="ignore"
@@ -369,10 +336,7 @@ def _summed(
     # Each draw costs a pass over the units: a sample of them tells the relative spread.
     pool = np.arange(len(design)) if units.fresh is None else np.flatnonzero(units.converted > 0)
     rows = np.sort(luck.choice(pool, min(len(pool), 5000), replace=False))
-    some = Units(
-        units.channels, units.exposure[rows], units.converted[rows], units.weight[rows], units.intent[rows],
-        units.group[rows], units.touches[rows], None if units.fresh is None else units.fresh[rows],
-    )  # fmt: skip
+    some = units.take(rows)
     point = _added(some, design[rows], fitted.coefficient)
     low, high = quantile_range(np.array([_added(some, design[rows], beta) for beta in drawn]))
     value, scale = _added(units, design, fitted.coefficient), np.ones(k)

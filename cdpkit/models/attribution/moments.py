@@ -97,6 +97,7 @@ def of_moments(
         who,
         np.bincount(pair, minlength=n * k).reshape(n, k).astype(float),
         np.bincount(pair, stock * ~before, n * k).reshape(n, k).astype(float),
+        at // (7 * _DAY_US),
     )
 
 

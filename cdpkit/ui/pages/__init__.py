@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from cdpkit.engine import Engine
 
 #: Pages in the order of the navigation; each is a package with a `build` module.
-PAGES = ("segments", "appetence", "retention", "sales", "channels", "maturity", "data")
+PAGES = (
+    "home", "segments", "appetence", "retention", "sales", "tests", "moments", "channels", "maturity", "data",
+)  # fmt: skip
 
 
 def build(engine: Engine, **options: Any) -> dict[str, dict[str, Any]]:

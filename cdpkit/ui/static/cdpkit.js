@@ -21,11 +21,16 @@
     for (const element of all("[data-i18n]"))
       for (const name of element.dataset.i18n.split(" "))
         element.setAttribute(name, element.getAttribute(`data-${lang}-${name}`));
+    for (const place of all(".pending:not([hidden])")) place.textContent = place.getAttribute("data-words");
     const main = document.getElementById("main");
     if (main && main.dataset.title) document.title = main.dataset.title;
     for (const button of all("[data-lang]")) button.setAttribute("aria-pressed", button.dataset.lang === lang);
-    for (const link of all('a[href^="/"]')) {
+    for (const link of all('a[href^="/"], a[data-copy]')) {
       const target = new URL(link.href);
+      if (link.dataset.copy) {
+        link.setAttribute("href", `${link.dataset.copy}?lang=${lang}${target.hash}`);
+        continue;
+      }
       if (target.pathname.startsWith("/export/")) continue;
       target.searchParams.set("lang", lang);
       link.href = target.pathname + target.search + target.hash;
@@ -167,13 +172,17 @@
         body: JSON.stringify({ export: form.dataset.export, purpose, author }),
       });
       if (!answer.ok) return tell(answer.status === 403 ? "refused" : "lost", true);
-      const { url, filename } = await answer.json();
+      const { url, filename, manifest } = await answer.json();
       tell("ready");
+      const paper = Object.assign(document.createElement("a"), { href: manifest.url, download: manifest.filename, className: "paper" });
+      LANGUAGES.forEach((code) => { paper.dataset[code] = words.manifest[code]; });
+      paper.textContent = words.manifest[lang];
+      paper.addEventListener("click", () => setTimeout(() => paper.remove(), 0), { once: true });
       const link = Object.assign(document.createElement("a"), { href: url, download: filename, className: "button" });
       LANGUAGES.forEach((code) => { link.dataset[code] = words.file[code]; });
       link.textContent = words.file[lang];
       link.addEventListener("click", () => setTimeout(() => link.remove(), 0), { once: true });
-      outcome.append(" ", link);
+      outcome.append(" ", link, " ", paper);
       link.focus();
     } catch {
       tell("offline", true);
@@ -212,6 +221,108 @@
     }
   }
 
+  // ---- decisions beside an insight: an audience asked for, a list of complements ---------------
+  async function decide(form) {
+    const words = json(form.querySelector(".form-words"));
+    const outcome = form.querySelector(".outcome");
+    const tell = (said, bad) => {
+      outcome.className = bad ? "outcome bad" : "outcome";
+      const line = document.createElement("span");
+      LANGUAGES.forEach((code) => { line.dataset[code] = said[code]; });
+      line.textContent = said[lang];
+      outcome.replaceChildren(line);
+    };
+    const body = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
+    if (!body.author || !body.reason || body.product === "") return tell(words.incomplete, true);
+    if (form.chosen) body.others = form.chosen();
+    delete body.add;
+    tell(words.working);
+    try {
+      const got = await fetch(form.dataset.decide, {
+        method: "POST",
+        headers: { "Content-Type": "application/json", "X-XSRFToken": cookie("_xsrf") ?? "" },
+        body: JSON.stringify(body),
+      });
+      tell(got.ok ? words.saved : words.refused, !got.ok);
+      if (got.ok) pending();
+    } catch {
+      tell(words.offline, true);
+    }
+  }
+
+  // What waits for the next run is asked of the server: the page itself is frozen at its publication.
+  async function pending() {
+    const places = all(".pending");
+    if (!places.length || !location.protocol.startsWith("http")) return;
+    try {
+      const got = await (await fetch("/pending")).json();
+      for (const place of places) {
+        const { pending: name, pendingKind: kind } = place.dataset;
+        const waits = got.pending.some((one) => kind ? one.kind === kind
+          : one.kind === "audience" && one.subject.startsWith(`${name}_`));
+        place.hidden = !waits;
+        place.textContent = place.getAttribute("data-words");
+      }
+    } catch { /* a copy without its server */ }
+  }
+
+  function editor(form) {
+    const { catalogue, present, words } = json(form.querySelector(".editor-data"));
+    const list = form.querySelector(".complements");
+    const say = form.querySelector(".editor-say");
+    let others = [];
+    form.chosen = () => others;
+    const tell = (key, values) => { say.textContent = fill(words[key][lang], values ?? {}); };
+
+    function show(place, action) {
+      list.replaceChildren(...others.map((code, n) => {
+        const name = catalogue[code] ?? code;
+        const item = document.createElement("li");
+        item.append(Object.assign(document.createElement("span"), { textContent: name }));
+        for (const [act, sign, off] of [["up", "\u25b2", n === 0], ["down", "\u25bc", n === others.length - 1], ["remove", "\u2715", false]]) {
+          const button = Object.assign(document.createElement("button"), { type: "button", textContent: sign, disabled: off });
+          button.dataset.act = act;
+          button.setAttribute("aria-label", fill(words[act][lang], { name }));
+          button.addEventListener("click", () => move(n, act));
+          item.append(button);
+        }
+        return item;
+      }));
+      if (!others.length && form.elements.product.value) tell("empty");
+      const buttons = place === undefined ? [] : all("button", list.children[place] ?? list);
+      (buttons.find((one) => one.dataset.act === action && !one.disabled) ?? buttons.find((one) => !one.disabled))?.focus();
+    }
+
+    function move(n, act) {
+      const name = catalogue[others[n]] ?? others[n];
+      if (act === "remove") {
+        others.splice(n, 1);
+        tell("removed", { name });
+        show(Math.min(n, others.length - 1), act);
+        if (!others.length) form.elements.add.focus();
+        return;
+      }
+      const to = act === "up" ? n - 1 : n + 1;
+      [others[n], others[to]] = [others[to], others[n]];
+      tell("moved", { name, n: to + 1 });
+      show(to, act);
+    }
+
+    form.elements.product.addEventListener("change", () => {
+      others = [...(present[form.elements.product.value] ?? [])];
+      say.textContent = "";
+      show();
+    });
+    form.querySelector("[data-put]").addEventListener("click", () => {
+      const code = form.elements.add.value;
+      if (!code || others.includes(code) || code === form.elements.product.value) return;
+      others.push(code);
+      tell("moved", { name: catalogue[code] ?? code, n: others.length });
+      show();
+    });
+    document.addEventListener("cdpkit:language", () => show());
+  }
+
   // ---- widgets of a page with callbacks live in the main part --------------------------------
   for (const widget of all("body > .widget")) document.getElementById("main").append(widget);
 
@@ -228,13 +339,16 @@
     }
   });
   document.addEventListener("submit", (event) => {
-    const { export: file, post } = event.target.dataset;
-    if (!file && !post) return;
+    const { export: file, post, decide: kind } = event.target.dataset;
+    if (!file && !post && !kind) return;
     event.preventDefault();
     if (file) take(event.target);
+    else if (kind) decide(event.target);
     else answer(event.target);
   });
   best();
+  all("form.editor").forEach(editor);
+  pending();
   speak(asked.find((code) => LANGUAGES.includes(code)) ?? "fr", false);
   document.addEventListener("cdpkit:language", draw);
   const plotly = document.getElementById("plotly");

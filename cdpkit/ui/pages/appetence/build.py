@@ -36,6 +36,7 @@ def build(
     scores = engine.query(f"SELECT * FROM scores WHERE model = '{MODEL}' AND as_of = {moment}").to_pandas()
     described = report.content("described")
     manifests = latest(engine, "audiences")
+    made = [manifests.content(name) for name in manifests.frames if manifests.as_of == report.as_of]
     return payload(
         scores,
         **described,
@@ -43,7 +44,7 @@ def build(
         version=report.version,
         decided_by="rule" if scores["decided_by"].eq("rule").all() else "model",
         evaluation={name: frame for name, frame in report.frames.items() if name != "described"},
-        audiences=[manifests.content(name) for name in manifests.frames if manifests.as_of == report.as_of],
+        audiences=[one for one in made if (one.get("rule") or {}).get("model") == MODEL],
         reasons=_reasons(scores, currency),
         values_minor=_values(engine, moment),
         cost_per_contact_minor=cost_per_contact_minor,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import CdpkitError, FaultsError
+from cdpkit.ui import actions, exports
 from cdpkit.ui.messages import LANGUAGES, Text
 from cdpkit.ui.plain import plain
 from cdpkit.ui.privacy import K, merge_small, suppress
@@ -140,7 +141,8 @@ def payload(
         "top_n": _top_n(scores, k),
         "cost_per_contact_minor": cost_per_contact_minor,
         "reasons": _reasons(_rows(reasons), counts, k),
-        "audiences": [_audience(manifest, k) for manifest in audiences],
+        "offers": [actions.offer(f"{tier}_prospects", model, f"tier = '{tier}'") for tier in TIERS],
+        "audiences": [exports.summary(manifest, k) for manifest in audiences],
         "quality": {
             "period": dict(period) if period else None,
             "deciles": _deciles(frames.get("deciles", ()), k),
@@ -262,7 +264,8 @@ def _floors(scores: pd.DataFrame) -> dict[str, float]:
 def _top_n(scores: pd.DataFrame, k: int) -> list[dict[str, Any]]:
     """About sixty steps, at least k people apart: two steps never tell one person apart.
 
-    Whole tiers, hot and then hot with warm, are steps; those too near give way to them.
+    Everybody, the hot, then the hot with the warm are steps unless a few people lie between two; others
+    too near give way to them.
     """
     from cdpkit.evaluate import top_n
 
@@ -270,7 +273,10 @@ def _top_n(scores: pd.DataFrame, k: int) -> list[dict[str, Any]]:
     if total < k:
         return []
     hot, warm = (int((scores["tier"] == tier).sum()) for tier in TIERS[:2])
-    sizes = [n for n in sorted({hot, hot + warm, total}) if n >= k]
+    sizes: list[int] = []
+    for n in (total, hot, hot + warm):
+        if n >= k and all(abs(n - kept) >= k for kept in sizes):
+            sizes.append(n)
     for i in range(1, _STEPS):
         n = max(k, round(total * i / _STEPS))
         if all(abs(n - kept) >= k for kept in sizes):
@@ -300,31 +306,6 @@ def _reasons(rows: Rows, counts: Mapping[str, int], k: int) -> dict[str, list[di
         others = row.get("others")
         kept[row["tier"]].append(reason | ({} if others is None else {"others": others}))
     return {tier: reasons[:6] for tier, reasons in kept.items()}
-
-
-def _audience(manifest: Mapping[str, Any], k: int) -> dict[str, Any]:
-    """Keep what the page shows of a manifest. Left-out counts under k are hidden with what they'd tell."""
-    steps = list(manifest["waterfall"])
-    start, last = int(steps[0]["n_left"]), int(steps[-1]["n_left"])
-    outs = suppress([*(int(step["n_out"]) for step in steps[1:]), last], k)
-    waterfall, left, hidden = [], start, False
-    for step, out in zip(steps[1:], outs[:-1], strict=True):
-        left -= int(step["n_out"])
-        hidden = hidden or out is None
-        row = {"reason": step["reason"], "n_out": out, "n_left": None if hidden or 0 < left < k else left}
-        waterfall.append(row)
-    if waterfall and outs[-1] is not None:
-        waterfall[-1]["n_left"] = last
-    keep = ("audience", "as_of", "channel", "destination", "columns", "decided_by", "sha256")
-    return {key: manifest.get(key) for key in keep} | {
-        "export": manifest.get("activation_id") or manifest["audience"],
-        "purposes": list(manifest.get("purposes") or [manifest["purpose"]]),
-        "tiers": [tier for tier in TIERS if f"'{tier}'" in str((manifest.get("rule") or {}).get("where"))],
-        "candidates": start,
-        "people": outs[-1],
-        "empty": last == 0,
-        "waterfall": waterfall,
-    }
 
 
 def _deciles(rows: Rows, k: int) -> list[dict[str, Any]]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from cdpkit.ui import page as shell
+from cdpkit.ui.actions import beside
+from cdpkit.ui.exports import export
 from cdpkit.ui.formats import date, interval, money, number, people, percent
 from cdpkit.ui.kit import Html, data, element, figure, missing, notice, section
 from cdpkit.ui.messages import Text, join, same, text
 from cdpkit.ui.navigation import Entry
 from cdpkit.ui.pages.appetence import charts, quality
 from cdpkit.ui.pages.appetence.best import best
-from cdpkit.ui.pages.appetence.export import export
 from cdpkit.ui.pages.appetence.payload import FORMAT
 from cdpkit.ui.theme import TIERS
 
@@ -214,6 +215,7 @@ def _card(payload: Payload, card: Mapping[str, Any], top: float) -> Html:
         _range(expected, observed, top),
         element("dl", lines, element("div", element("dt", text("tier.value.label")), element("dd", value))),
         _action(payload, tier),
+        beside(payload, f"{tier}_prospects", text(f"appetence.offer.{tier}")),
         class_=f"card tier tier-{tier}",
         data_tier=tier,
     )

@@ -6,7 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.ui.digest import Rows, gather, nested, parts
+from cdpkit.ui.pages.data.shares import read
 from cdpkit.ui.privacy import K
+from cdpkit.ui.reports import Report, latest
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
@@ -35,6 +37,15 @@ _PERSONS = """
     FROM persons
 """
 
+#: Persons with a record of their own: a cookie alone, or an unknown caller, is not yet somebody.
+_KNOWN = """
+    SELECT count(*) AS persons, count(*) FILTER (n_sources > 1) AS joined FROM persons
+    WHERE person_id IN (
+        SELECT person_id FROM membership JOIN nodes USING (node_id)
+        WHERE known_to IS NULL AND node_type NOT IN ('cookie', 'anonymous')
+    )
+"""
+
 _MATCHES = """
     SELECT n.source, count(*) AS records, sum(CASE WHEN p.n_sources > 1 THEN 1 ELSE 0 END) AS matched
     FROM (SELECT DISTINCT node_id, source FROM nodes) AS n
@@ -54,14 +65,24 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     page = gather(engine, "data", {"data": dict.fromkeys(_REPORTED)})
     if page is None:
         return None
+    known = latest(engine, "identity")
     quality = page["models"]["data"]["frames"].get("quality", [])
     newest = max((row["as_of"] for row in quality), default=None)
     page["models"]["data"]["frames"]["quality"] = [row for row in quality if row["as_of"] == newest]
     return page | {
         "consents": parts("people", by="subject")(_rows(engine, _CONSENTS), K),
         "persons": _rows(engine, _PERSONS)[0],
+        "known": _rows(engine, _KNOWN)[0],
+        "levels": parts("persons")(_told(known, "levels"), K),
+        "populations": parts("persons")(_told(known, "populations"), K),
+        "level_of_base": known.get("level_of_base").to_dict("records"),
         "matches": nested("records", "matched")(_rows(engine, _MATCHES), K),
+        "shares": read(engine),
     }
+
+
+def _told(report: Report, name: str) -> Rows:
+    return json.loads(report.get(name).to_json(orient="records"))
 
 
 def _rows(engine: Engine, query: str) -> Rows:

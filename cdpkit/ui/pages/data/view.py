@@ -10,8 +10,9 @@ from cdpkit.ui.digest import current, rows
 from cdpkit.ui.formats import date, number, percent
 from cdpkit.ui.kit import Html, card, element, fact, section
 from cdpkit.ui.listing import Column, bars, channel, few, listing, made, source, waiting, written
-from cdpkit.ui.messages import Text, same, text
+from cdpkit.ui.messages import Text, join, same, text
 from cdpkit.ui.navigation import Entry
+from cdpkit.ui.pages.data.shares import shares
 
 Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
@@ -29,7 +30,8 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    parts = [part(payload) for part in (freshness, quality, files, aside, plan, coverage, consents, identity)]
+    shown = (freshness, quality, files, aside, plan, coverage, consents, identity, integrated, shares)
+    parts = [part(payload) for part in shown]
     return made("data", payload, finding(payload), text("data.definition"), parts, facts(payload), menu)
 
 
@@ -50,7 +52,7 @@ def facts(payload: Payload) -> list[tuple[Text, Text]]:
         return []
     found = rows(payload, "data", "files")
     read, held = sum(row["records_in"] for row in found), sum(row["quarantined"] for row in found)
-    persons = payload["persons"]["persons"]
+    persons = payload["known"]["persons"]
     return [
         (text("data.trust.read"), number(read)),
         (text("data.trust.held"), number(held)),
@@ -192,6 +194,7 @@ def identity(payload: Payload) -> Html:
     share = percent(whole["joined"] / whole["persons"])
     cards = [
         (text("data.identity.persons"), number(whole["persons"]), text("data.identity.each", n=each)),
+        (text("data.identity.known"), number(payload["known"]["persons"]), text("data.identity.known.note")),
         (text("data.identity.joined"), share, text("data.identity.joined.note")),
     ]
     columns = [
@@ -202,7 +205,67 @@ def identity(payload: Payload) -> Html:
     ]
     figures = element("dl", [fact(*one) for one in cards], class_="card facts")
     found = listing(text("data.identity.table"), columns, payload["matches"], "matches")
-    return section("identity", title, text("data.identity.lead"), figures, found)
+    kinds = [
+        Column(text("data.column.kind"), _both),
+        Column(text("axis.people"), written("persons")),
+        Column(text("data.column.records"), written("records")),
+    ]
+    if payload["populations"]:
+        kept = listing(text("data.identity.kinds"), kinds, payload["populations"], "populations")
+        found = element("div", kept, found, class_="stack")
+    whole_person = element("p", text("data.identity.one"), class_="footnote")
+    return section("identity", title, text("data.identity.lead"), figures, found, whole_person)
+
+
+def integrated(payload: Payload) -> Html:
+    """Set the base's own integrated view beside what the trade said of its own, as dated context."""
+    from cdpkit.maturity.benchmarks import CONTEXT, benchmarks
+
+    title = text("data.integrated.title")
+    if payload is None or not current(payload) or not payload["known"]["persons"]:
+        return waiting("integrated", title, "10_identity")
+    trade = next(one for one in benchmarks() if one.id == "ST-24")
+    whole = payload["known"]
+    origin = {language: trade.origin(language) for language in ("fr", "en")}
+    own = card(
+        element("h3", text("data.integrated.own")),
+        element("p", percent(whole["joined"] / whole["persons"]), class_="big"),
+        element("p", text("data.integrated.own.note"), class_="note"),
+        _level(payload),
+    )
+    theirs = card(
+        element("h3", text("data.integrated.trade")),
+        element("p", trade.value, class_="big"),
+        element("p", trade.meaning, class_="note"),
+        element("p", join(" · ", trade.population, origin), class_="note"),
+        element("p", CONTEXT, class_="note weak"),
+    )
+    return section("integrated", title, None, element("div", own, theirs, class_="pair even"))
+
+
+def _level(payload: Mapping[str, Any]) -> Html:
+    """Say the base's own level and who reaches each, or that levels were not judged yet."""
+    levels, base = payload["levels"], payload["level_of_base"]
+    if not levels or not base:
+        return element("p", text("data.integrated.unjudged"), class_="note")
+    lines = [
+        element(
+            "li",
+            text("data.integrated.level", level=number(row["level"]), name=_both(row), share=_share(row)),
+        )
+        for row in levels
+        if row["level"] is not None
+    ]
+    told = text("data.integrated.base", level=number(base[0]["level"]))
+    return element("div", element("p", told), element("ul", lines, class_="note"))
+
+
+def _share(row: Row) -> Text:
+    return same("–") if row["share"] is None else percent(row["share"])
+
+
+def _both(row: Row) -> Text:
+    return {"fr": row["fr"], "en": row["en"]}
 
 
 def _badge(row: Row) -> Text:

@@ -23,5 +23,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     if not report:
         return None
     lists = ("criteria", "factors", "parts", "essentials", "technologies", "axes", "actions", "roadmap")
-    frames = {name: report.get(name).to_dict(orient="records") for name in (*lists, "metrics", "history")}
+    frames = {
+        name: report.get(name).to_dict(orient="records") for name in (*lists, "metrics", "history", "changes")
+    }
     return {"page": "maturity", "format": FORMAT, **report.content("described"), **frames}

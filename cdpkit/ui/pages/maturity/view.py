@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from cdpkit.ui import page as shell
-from cdpkit.ui.formats import date, money, number, percent
-from cdpkit.ui.kit import Html, card, element, fact, section, table
+from cdpkit.ui.formats import date, measure, number, percent
+from cdpkit.ui.kit import Html, card, element, fact, missing, section, table
 from cdpkit.ui.messages import Text, join, same, text
 from cdpkit.ui.navigation import Entry
 from cdpkit.ui.pages.maturity import words
@@ -40,8 +40,9 @@ def page(payload: Payload | None, menu: list[Entry] | None = None) -> shell.Page
         return shell.Page(empty.name, empty.title, text("maturity.definition"), None, parts, **extra)
     parts = [
         curve(payload), factors(payload), actions(payload), proofs(payload), axes(payload),
-        essentials(payload), value(payload), plan(payload), words.functions(), words.benchmarks(),
-        words.use_cases(), words.glossary(), form(payload.get("answers", {})),
+        essentials(payload), value(payload), plan(payload), compare(payload), words.functions(),
+        words.benchmarks(), words.use_cases(), words.glossary(),
+        form(payload.get("answers", {})),
     ]  # fmt: skip
     return shell.Page(
         "maturity", payload["finding"], text("maturity.definition"), trust(payload), parts, **extra
@@ -195,7 +196,7 @@ def value(payload: Payload) -> Html:
         (
             words.metric(row["metric"]),
             text(f"maturity.branch.{row['branch']}"),
-            _written(row["value"], row["unit"], row["currency"]),
+            measure(row["value"], row["unit"], row["currency"]),
             number(row["n"]),
         )
         for row in payload["metrics"]
@@ -226,6 +227,30 @@ def plan(payload: Payload) -> Html:
     return section("plan", title, words.formula(), table(title, columns, rows, "roadmap"))
 
 
+def compare(payload: Payload) -> Html:
+    """Set the last two assessments side by side, and tell the stages since the first."""
+    title, dates = text("maturity.compare.title"), payload["history"]
+    known = [row for row in payload.get("changes", ()) if row["change"]]
+    if len(dates) < 2:
+        lack = missing(text("maturity.compare.what"), need=2, got=len(dates))
+        return section("compare", title, None, lack)
+    before, after = (date(row["day"]) for row in dates[-2:])
+    rows = [(_named(row), _level(row["before"]), _level(row["after"])) for row in known]
+    columns = [text("maturity.column.criterion"), before, after]
+    up, down = (sum(sign * row["change"] > 0 for row in known) for sign in (1, -1))
+    past = [
+        element("li", text("maturity.compare.stage", day=date(row["day"]), n=number(row["stage"])))
+        for row in dates
+    ]
+    return section(
+        "compare",
+        title,
+        text("maturity.compare.lead", up=number(up), down=number(down)),
+        table(title, columns, rows, "maturity-changes"),
+        element("ol", past, class_="footnote history"),
+    )
+
+
 def _scale(title: Text, rows: Iterable[Mapping[str, Any]], name: str) -> Html:
     """Return a table of one scale, in points of 100."""
     cells = [(_named(row), number(row["declared"]), number(row["measured"])) for row in rows]
@@ -242,13 +267,4 @@ def _level(level: float | None) -> Text:
 
 
 def _measure(row: Mapping[str, Any]) -> Text:
-    return same("–") if row["value"] is None else _written(row["value"], row["unit"], None)
-
-
-def _written(value_: float, unit: str, currency: str | None) -> Text:
-    """Write a figure in its unit; money is in minor units."""
-    if unit == "share":
-        return percent(value_)
-    if unit == "money":
-        return money(value_, currency or "EUR")
-    return number(value_, 1 if unit == "ratio" else 0)
+    return same("–") if row["value"] is None else measure(row["value"], row["unit"], None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.ui.digest import gather, parts
+from cdpkit.ui import actions
+from cdpkit.ui.digest import alone, gather, parts
 from cdpkit.ui.privacy import K
 from cdpkit.ui.reports import latest
 
@@ -32,6 +33,7 @@ def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] 
         "lifetime_value": {
             "value": None, "deciles": None, "cohorts": customers, "sources": customers, "levers": people,
         },
+        "pressure_ledger": {"distribution": None, "held_back": alone("n")},
     }  # fmt: skip
     page = gather(engine, "retention", wanted)
     if page is None:
@@ -39,4 +41,7 @@ def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] 
     values = page["models"].get("lifetime_value", {}).get("frames", {})
     if sum(latest(engine, "lifetime_value").get("cohorts").get("customers", ())) < 10 * K:
         values.pop("deciles", None)
-    return page | {"currency": currency}
+    offers = [actions.offer("leaving", "churn", "tier = 'hot'")] if "churn" in page["models"] else []
+    if "lifetime_value" in page["models"]:
+        offers.append(actions.offer("best_customers", "lifetime_value", "decile = 1"))
+    return page | {"currency": currency, "offers": offers}

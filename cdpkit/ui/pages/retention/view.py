@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cdpkit.ui import page as shell
+from cdpkit.ui.actions import beside
 from cdpkit.ui.digest import rows
 from cdpkit.ui.formats import interval, money, number, percent
 from cdpkit.ui.kit import Html, element, section
 from cdpkit.ui.listing import Column, bars, between, channel, few, listing, made, source, waiting, written
 from cdpkit.ui.messages import Text, same, text
 from cdpkit.ui.navigation import Entry
+from cdpkit.ui.theme import TIERS
 
 Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
@@ -29,7 +31,9 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    parts = [part(payload) for part in (risk, at_risk, offers, lead, deciles, groups, levers, proof)]
+    parts = [
+        part(payload) for part in (risk, at_risk, offers, lead, pressure, deciles, groups, levers, proof)
+    ]
     return made("retention", payload, finding(payload), text("retention.definition"), parts, (), menu)
 
 
@@ -74,9 +78,10 @@ def at_risk(payload: Payload) -> Html:
         Column(text("axis.people"), written("people")),
         Column(text("retention.column.at_risk"), written("at_risk", _units(payload))),
     ]
-    return section(
-        "at-risk", title, text("retention.at_risk.lead"), listing(title, columns, found, "value-at-risk")
-    )
+    found = sorted(found, key=lambda row: list(TIERS).index(row["tier"]))
+    shown = listing(title, columns, found, "value-at-risk")
+    act = beside(payload, "leaving", text("retention.offer.leaving"))
+    return section("at-risk", title, text("retention.at_risk.lead"), shown, act)
 
 
 def offers(payload: Payload) -> Html:
@@ -87,7 +92,7 @@ def offers(payload: Payload) -> Html:
     if not found:
         return few("offers", title)
     columns = [
-        Column(text("retention.column.offer"), written("offer", same)),
+        Column(text("retention.column.offer"), written("offer", _offer)),
         Column(text("axis.people"), written("people")),
         Column(text("retention.column.cost"), written("cost", _units(payload))),
         Column(text("retention.column.net"), written("net", _units(payload))),
@@ -110,6 +115,31 @@ def lead(payload: Payload) -> Html:
     return section("lead", title, text("retention.lead.lead"), listing(title, columns, found, "lead"))
 
 
+def pressure(payload: Payload) -> Html:
+    """Show how much people are contacted and answer, and who is left in peace."""
+    title, found = text("retention.pressure.title"), rows(payload, "pressure_ledger", "distribution")
+    if not found:
+        return waiting("pressure", title, "52_activation")
+    order = ("50%", "75%", "95%", "mean")
+    shown = [row for name in order for row in found if row["figure"] == name]
+    columns = [
+        Column(text("retention.column.figure"), _figure),
+        *[
+            Column(text(f"retention.column.{name}"), written(name, lambda value: number(value, 1)))
+            for name in ("sent", "answered", "returned", "silent_streak")
+        ],
+    ]
+    spared = [
+        element("li", text(f"retention.spared.{row['reason']}", n=number(row["n"])))
+        for row in rows(payload, "pressure_ledger", "held_back")
+        if row["n"]
+    ]
+    return section(
+        "pressure", title, text("retention.pressure.lead"), listing(title, columns, shown, "pressure"),
+        element("ul", spared, class_="footnote") if spared else None,
+    )  # fmt: skip
+
+
 def deciles(payload: Payload) -> Html:
     """Show how predicted value is shared out over tenths of the customers."""
     title, found = text("retention.deciles.title"), rows(payload, "lifetime_value", "deciles")
@@ -127,14 +157,16 @@ def deciles(payload: Payload) -> Html:
         text("retention.deciles.summary", share=share), columns, _drawn(payload, found),
         source(payload, "lifetime_value"), value="predicted_major",
     )  # fmt: skip
-    return section("deciles", title, payload["models"]["lifetime_value"]["described"]["population"], drawing)
+    act = beside(payload, "best_customers", text("retention.offer.best"))
+    about = text("retention.population", who=payload["models"]["lifetime_value"]["described"]["population"])
+    return section("deciles", title, about, drawing, act)
 
 
 def groups(payload: Payload) -> Html:
     """Show what customers are worth by first quarter and by source."""
     title = text("retention.groups.title")
     tables = []
-    for name, write in (("cohorts", same), ("sources", channel)):
+    for name, write in (("cohorts", _group), ("sources", _group)):
         found = rows(payload, "lifetime_value", name)
         if payload is None or not found:
             return waiting("groups", title, _VALUE)
@@ -186,6 +218,20 @@ def proof(payload: Payload) -> Html:
 
 def _tier(row: Row) -> Text:
     return text(f"retention.tier.{row['tier']}")
+
+
+def _offer(name: str) -> Text:
+    known = {"call": text("retention.way.call"), "voucher": text("retention.way.voucher")}
+    return known.get(name, same(name))
+
+
+def _group(name: str) -> Text:
+    return text("retention.unknown") if name == "(unknown)" else channel(name)
+
+
+def _figure(row: Row) -> Text:
+    name = row["figure"].strip("%")
+    return text(f"retention.figure.{name}")
 
 
 def _metric(row: Row) -> Text:

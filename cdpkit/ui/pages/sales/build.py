@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.ui.digest import gather, parts
+from cdpkit.ui import actions
+from cdpkit.ui.digest import Rows, gather, parts, steps
 from cdpkit.ui.privacy import K
 
 if TYPE_CHECKING:
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 #: Rules, products and audience sizes shown at most.
 SHOWN = 20
+
+#: Products that the editor of complements offers at most, and complements shown of each.
+EDITED, LISTED = 300, 10
 
 
 def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
@@ -24,7 +28,12 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     """
     wanted = {
         "lookalike": {"audiences": parts("people", by="audience"), "reach": None},
-        "cross_sell": {"lists": None, "rules": None, "products": parts("people", by="product_id")},
+        "cross_sell": {
+            "lists": None,
+            "rules": None,
+            "own": None,
+            "products": parts("people", by="product_id"),
+        },
         "upsell": {"concordance": None, "moments": parts("customers")},
     }
     page = gather(engine, "sales", wanted)
@@ -36,10 +45,36 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     held = len(crossed.get("rules", [])) - len(kept)
     crossed |= {"rules": kept[:SHOWN], "products": crossed.get("products", [])[:SHOWN]}
     twins = page["models"].get("lookalike", {}).get("frames", {})
-    twins["reach"] = [row for row in twins.get("reach", []) if row["people"] >= K][:SHOWN]
+    twins["reach"] = steps("people")(twins.get("reach", []), K)[:SHOWN]
     named = {row[key] for row in kept[:SHOWN] for key in ("antecedent", "consequent")}
     named |= {row["product_id"] for row in crossed["products"]}
-    return page | {"rules_held": held, "names": _names(engine, named)}
+    offers = [actions.offer("twins", "lookalike", "decile = 1")] if "lookalike" in page["models"] else []
+    return page | {
+        "rules_held": held,
+        "names": _names(engine, named),
+        "catalogue": _names(engine, _sold(engine)) if crossed else {},
+        "present": _present(kept, crossed.get("own", [])),
+        "offers": offers,
+    }
+
+
+def _present(rules: Rows, own: Rows) -> dict[str, list[str]]:
+    """Return what is proposed with each product: the marketer's list where there is one, else the rules."""
+    learned: dict[str, list[str]] = {}
+    for row in rules:
+        learned.setdefault(row["antecedent"], []).append(row["consequent"])
+    decided: dict[str, list[str]] = {row["product"]: [] for row in own}
+    for row in sorted(own, key=lambda row: row["place"] or 0):
+        if row["complement"] is not None:
+            decided[row["product"]].append(row["complement"])
+    return {product: others[:LISTED] for product, others in (learned | decided).items()}
+
+
+def _sold(engine: Engine) -> set[str]:
+    """Return the products sold most often, which the editor offers."""
+    query = f"""SELECT product_id FROM order_lines WHERE product_id IS NOT NULL
+                GROUP BY product_id ORDER BY count(*) DESC, product_id LIMIT {EDITED}"""
+    return set(engine.query(query).to_pandas()["product_id"])
 
 
 def _names(engine: Engine, products: set[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cdpkit.ui import page as shell
+from cdpkit.ui.actions import beside, editor
 from cdpkit.ui.digest import current, rows
 from cdpkit.ui.formats import interval, number, percent
 from cdpkit.ui.kit import Html, element, notice, section
@@ -15,6 +16,10 @@ from cdpkit.ui.navigation import Entry
 
 Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
+
+#: Audiences and rules that have words of their own; others show what their notebook calls them.
+_AUDIENCES = ("lookalike", "bought_most_recently", "everybody_else")
+_RULES = ("looks_above", "low_rung_many_orders")
 
 _TWINS, _CROSS, _UP = "40_lookalike", "43_cross_sell", "33_upsell"
 
@@ -29,7 +34,7 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    parts = [part(payload) for part in (twins, reach, cross, products, upsell, proof)]
+    parts = [part(payload) for part in (twins, reach, cross, lists, products, upsell, proof)]
     return made("sales", payload, finding(payload), text("sales.definition"), parts, (), menu)
 
 
@@ -61,7 +66,8 @@ def twins(payload: Payload) -> Html:
         text("sales.twins.summary", n=number(len(found))), columns, found, source(payload, "lookalike"),
         value="rate", low="low", high="high", axis=".0%",
     )  # fmt: skip
-    return section("twins", title, text("sales.twins.lead"), drawing)
+    act = beside(payload, "twins", text("sales.offer.twins"))
+    return section("twins", title, text("sales.twins.lead"), drawing, act)
 
 
 def reach(payload: Payload) -> Html:
@@ -99,6 +105,26 @@ def cross(payload: Payload) -> Html:
     ]
     table = listing(title, columns, found, "rules")
     return section("cross", title, text("sales.cross.lead"), table, note if held else None)
+
+
+def lists(payload: Payload) -> Html:
+    """Let the marketer decide what goes with what: a list of theirs wins over the rules learned."""
+    title = text("sales.lists.title")
+    if payload is None or not payload.get("catalogue"):
+        return waiting("lists", title, _CROSS)
+    held = rows(payload, "cross_sell", "own")
+    decided = len({row["product"] for row in held})
+    said = text("sales.lists.decided", count=decided, n=number(decided))
+    waits = element(
+        "p",
+        class_="pending note",
+        data_pending_kind="complements",
+        data_words=text("sales.lists.pending"),
+        hidden=True,
+    )
+    told = element("p", said, class_="lead")
+    form = editor(payload["catalogue"], payload["present"])
+    return section("lists", title, text("sales.lists.lead"), told, form, waits)
 
 
 def products(payload: Payload) -> Html:
@@ -150,7 +176,7 @@ def proof(payload: Payload) -> Html:
     if found:
         columns = [
             Column(text("sales.column.score"), _who),
-            Column(text("sales.column.how"), lambda row: same(row["score"].partition(": ")[2] or "–")),
+            Column(text("sales.column.how"), _how),
             Column(text("sales.column.concordance"), between("value", _three)),
         ]
         decided = text(f"sales.decided.{found[0]['decided_by']}")
@@ -161,12 +187,19 @@ def proof(payload: Payload) -> Html:
 
 
 def _audience(row: Row) -> Text:
-    return text("sales.audience.lookalike") if row["audience"] == "lookalike" else same(row["audience"])
+    name = row["audience"].replace(" ", "_")
+    return text(f"sales.audience.{name}") if name in _AUDIENCES else same(row["audience"])
 
 
 def _product(payload: Mapping[str, Any], key: str) -> Callable[[Row], Text]:
     """Write a product by its name, or by its number where the catalogue has none."""
     return lambda row: same(payload["names"].get(row[key], row[key]))
+
+
+def _how(row: Row) -> Text:
+    detail = row["score"].partition(": ")[2]
+    name = detail.replace(",", "").replace(" ", "_")
+    return text(f"sales.rule.{name}") if name in _RULES else same(detail or "–")
 
 
 def _who(row: Row) -> Text:

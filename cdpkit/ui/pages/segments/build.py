@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cdpkit.ui import exports
 from cdpkit.ui.digest import gather, nested, parts, steps
+from cdpkit.ui.privacy import K
+from cdpkit.ui.reports import latest
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
@@ -30,4 +33,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
         "contact_audit": steps("n"),
         "funnel": steps("n", by="audience"),
     }
-    return gather(engine, "segments", {"segments": segments, "audience_reach": {"*": reachable}})
+    page = gather(engine, "segments", {"segments": segments, "audience_reach": {"*": reachable}})
+    made = latest(engine, "audiences")
+    listed = [exports.summary(made.content(name), K) for name in sorted(made.frames)]
+    return None if page is None else page | {"audiences": listed}

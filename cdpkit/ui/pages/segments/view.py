@@ -7,6 +7,7 @@ from typing import Any
 
 from cdpkit.ui import page as shell
 from cdpkit.ui.digest import current, rows
+from cdpkit.ui.exports import export
 from cdpkit.ui.formats import number, percent
 from cdpkit.ui.kit import Html, element, section
 from cdpkit.ui.listing import Column, bars, channel, few, listing, made, source, waiting, written
@@ -29,7 +30,8 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    parts = [part(payload) for part in (rfm, stages, moves, inactive, personas, audiences, audit, funnel)]
+    shown = (rfm, stages, moves, inactive, personas, audiences, ready, audit, funnel)
+    parts = [part(payload) for part in shown]
     return made("segments", payload, finding(payload), text("segments.definition"), parts, (), menu)
 
 
@@ -93,7 +95,10 @@ def moves(payload: Payload) -> Html:
         Column(text("axis.people"), written("n")),
         Column(text("segments.column.part"), written("share", percent)),
     ]
-    return section("moves", title, text("segments.moves.lead"), listing(title, columns, found, "moves"))
+    shown = [row for row in found if row["n"] is not None]
+    if not shown:
+        return few("moves", title)
+    return section("moves", title, text("segments.moves.lead"), listing(title, columns, shown, "moves"))
 
 
 def inactive(payload: Payload) -> Html:
@@ -129,6 +134,13 @@ def personas(payload: Payload) -> Html:
         Column(text("segments.column.share"), written("share", percent)),
     ]
     return section("personas", title, None, listing(title, columns, found, "personas"))
+
+
+def ready(payload: Payload) -> Html:
+    """Show every audience made: who is left out and why, and its file with its manifest."""
+    if payload is None or "audiences" not in payload:
+        return waiting("export", text("export.title"), "50_audiences")
+    return export(payload)
 
 
 def audiences(payload: Payload) -> Html:

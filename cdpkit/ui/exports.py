@@ -8,6 +8,7 @@ from typing import Any
 from cdpkit.ui.formats import date, number, people
 from cdpkit.ui.kit import Html, data, element, notice, section, table
 from cdpkit.ui.messages import Text, same, text
+from cdpkit.ui.privacy import suppress
 
 Payload = Mapping[str, Any]
 
@@ -25,13 +26,45 @@ _KNOWN = (
     "capped",
     "suspended",
     "left_out",
-    "source_terms",
     "not_eligible",
     "already_bought",
     "excluded",
     "wished",
     "too_recent",
+    "suspended_that_day",
+    "capped_that_day",
+    "no_key",
+    "same_key",
+    "no_value",
 )
+
+
+_TIERS = ("hot", "warm", "cold")
+
+
+def summary(manifest: Mapping[str, Any], k: int) -> dict[str, Any]:
+    """Keep what the page shows of a manifest. Left-out counts under k are hidden with what they'd tell."""
+    steps = list(manifest["waterfall"])
+    start, last = int(steps[0]["n_left"]), int(steps[-1]["n_left"])
+    outs = suppress([*(int(step["n_out"]) for step in steps[1:]), last], k)
+    waterfall, left, hidden = [], start, False
+    for step, out in zip(steps[1:], outs[:-1], strict=True):
+        left -= int(step["n_out"])
+        hidden = hidden or out is None
+        row = {"reason": step["reason"], "n_out": out, "n_left": None if hidden or 0 < left < k else left}
+        waterfall.append(row)
+    if waterfall and outs[-1] is not None:
+        waterfall[-1]["n_left"] = last
+    keep = ("audience", "as_of", "channel", "destination", "columns", "decided_by", "sha256")
+    return {key: manifest.get(key) for key in keep} | {
+        "export": manifest.get("activation_id") or manifest["audience"],
+        "purposes": list(manifest.get("purposes") or [manifest["purpose"]]),
+        "tiers": [tier for tier in _TIERS if f"'{tier}'" in str((manifest.get("rule") or {}).get("where"))],
+        "candidates": start,
+        "people": outs[-1],
+        "empty": last == 0,
+        "waterfall": waterfall,
+    }
 
 
 def export(payload: Payload) -> Html:
@@ -80,6 +113,7 @@ def _waterfall(audience: Mapping[str, Any], k: int) -> Html:
     rows += [
         _step(reason_words(step["reason"]), step["n_out"], step["n_left"], start, k)
         for step in audience["waterfall"]
+        if step["n_out"] != 0
     ]
     rows.append(_step(text("export.contacted"), None, audience["people"], start, k, "left"))
     cells = [
@@ -117,7 +151,7 @@ def _form(audience: Mapping[str, Any], k: int) -> Html:
     options += [element("option", _purpose(purpose), value=purpose) for purpose in audience["purposes"]]
     words = {
         key: text(f"export.{key}")
-        for key in ("ready", "refused", "lost", "incomplete", "working", "file", "offline")
+        for key in ("ready", "refused", "lost", "incomplete", "working", "file", "manifest", "offline")
     }
     return element(
         "form",
