@@ -227,3 +227,13 @@ def test_large_catalogues_use_neighbours(bought: pd.DataFrame) -> None:
     model = Recommender(ease_up_to=5).fit(bought, as_of=NOW)
     assert hasattr(model.parts_.weight, "indptr")
     assert model.verdicts_["new"].decided_by == "model"
+
+
+def test_a_recommender_switched_off_serves_its_rule(bought: pd.DataFrame) -> None:
+    """Off, lists are recent popularity and own habits, and every row says so."""
+    off = Recommender(serve="rule").fit(bought, as_of=NOW)
+    assert {verdict.decided_by for verdict in off.verdicts_.values()} == {"rule"}
+    assert off.weights_["new"]["popular"] > 0 and sum(w > 0 for w in off.weights_["new"].values()) == 1
+    assert set(off.recommend(["p1", "p2"], 3)["decided_by"]) <= {"rule", "list"}
+    with pytest.raises(FaultsError, match="serve"):
+        Recommender(serve="perhaps").fit(bought)
