@@ -21,6 +21,7 @@ from cdpkit.engine import DuckDBEngine
 from cdpkit.lake.suppression import normal
 from cdpkit.notebooks import report
 from cdpkit.schema import TABLES
+from cdpkit.tracking.store import open_store
 from cdpkit.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,10 +42,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     return SimpleNamespace(workspace=workspace, night=night, engine=DuckDBEngine(workspace.lake()))
 
 
-@pytest.mark.req("GOV-04")
+@pytest.mark.req("GOV-04", "IDN-06")
 def test_one_command_goes_from_raw_files_to_page_and_export(demo: SimpleNamespace) -> None:
     """Every step signs, one snapshot is published, with the page and the audience file it names."""
     assert [step["status"] for step in demo.night["steps"]] == ["ok"] * 7
+    store = open_store(demo.workspace)
+    (nights,) = store.client().search_runs([store.experiment("nightly")])
+    assert nights.data.metrics["event_to_segment_p90_s"] > nights.data.metrics["event_to_profile_p50_s"] > 0
     page = demo.workspace.lake().page("appetence")
     assert {tier["tier"] for tier in page["tiers"]} == {"hot", "warm", "cold"}
     folder = demo.workspace.exports / page["audiences"][0]["export"]

@@ -2,6 +2,7 @@
 
 from cdpkit.enrich.feeds import Feed, lake_feed, third_party_feed
 from cdpkit.enrich.join import Enriched, areas, attributes, holidays, third_party, weather
+from cdpkit.enrich.partner_visits import interest_gain, partner_visits, remove_source
 from cdpkit.enrich.sample import sample
 from cdpkit.enrich.signals import audience_signals
 
@@ -12,7 +13,10 @@ __all__ = [
     "attributes",
     "audience_signals",
     "holidays",
+    "interest_gain",
     "lake_feed",
+    "partner_visits",
+    "remove_source",
     "sample",
     "third_party",
     "third_party_feed",

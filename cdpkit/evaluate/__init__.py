@@ -8,6 +8,7 @@ from cdpkit.evaluate.gate import Challenge, challenge
 from cdpkit.evaluate.intervals import bootstrap, quantile_range, wilson
 from cdpkit.evaluate.lead import lead_report, lead_times
 from cdpkit.evaluate.lists import list_gains, lists
+from cdpkit.evaluate.long_run import long_run
 from cdpkit.evaluate.off_policy import off_policy
 from cdpkit.evaluate.paired import Difference, log_losses, paired
 from cdpkit.evaluate.ranking import ranking
@@ -39,6 +40,7 @@ __all__ = [
     "list_gains",
     "lists",
     "log_losses",
+    "long_run",
     "off_policy",
     "over_worlds",
     "paired",

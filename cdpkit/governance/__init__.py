@@ -2,7 +2,8 @@
 
 from cdpkit.governance.catalogue import catalogue, page, retention
 from cdpkit.governance.expiry import due, expire
+from cdpkit.governance.inputs import inputs, usage
 from cdpkit.governance.lineage import Lineage
 from cdpkit.governance.trace import trace
 
-__all__ = ["Lineage", "catalogue", "due", "expire", "page", "retention", "trace"]
+__all__ = ["Lineage", "catalogue", "due", "expire", "inputs", "page", "retention", "trace", "usage"]

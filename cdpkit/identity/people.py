@@ -73,6 +73,18 @@ def populations(engine: Engine, as_of: object = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def partner_sources(engine: Engine) -> list[str]:
+    """Return the sources whose records are a partner's, not a customer's of ours.
+
+    Parameters
+    ----------
+    engine : Engine
+        Sees ``touches, cookie_matches, source_terms``.
+    """
+    found = engine.query(f"SELECT source FROM ({_PARTNERS}) AS told ORDER BY source").to_pandas()
+    return found["source"].tolist()
+
+
 def presence(engine: Engine, as_of: object = None, *, digital: tuple[str, ...] = _DIGITAL) -> pd.DataFrame:
     """Say who is in the CRM only, on the web only, and in both.
 

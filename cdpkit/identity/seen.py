@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from cdpkit import texts
 from cdpkit.identity.hygiene import Hygiene
 from cdpkit.identity.moments import literal
 from cdpkit.normalise import KEYS, Keys, keys, phone_keys
@@ -67,3 +69,33 @@ def seen(
     ).to_pandas()
     key = phone_keys(rows["value"], default=region) if kind == "phone" else keys(rows["value"], KEYS[kind])
     return Seen(rows, key, (hygiene or Hygiene()).verdicts(kind, key.categories) == 0)
+
+
+def digested(
+    values: pd.Series, kind: str, make: Callable[[object], str | None], *, region: str = "FR"
+) -> pd.Series:
+    """Return the digest of each identifier that may be believed, made once for each distinct value.
+
+    Parameters
+    ----------
+    values : Series
+        As given.
+    kind : str
+        ``email`` or ``phone``.
+    make : callable
+        What makes a digest of a value.
+    region : str
+        ISO country of phone numbers without a prefix.
+
+    Returns
+    -------
+    Series of str
+        Missing where the value is a placeholder, malformed or not there.
+    """
+    codes, distinct = texts.distinct(values)
+    given = pd.Series(texts.column(distinct), dtype="str")
+    key = phone_keys(given, default=region) if kind == "phone" else keys(given, KEYS[kind])
+    good = np.append(Hygiene().verdicts(kind, key.categories) == 0, False)[key.codes]
+    made = [make(value) if ok else None for value, ok in zip(given, good, strict=True)]
+    table = np.array([*made, None], dtype=object)
+    return pd.Series(table[codes], index=values.index, dtype="str")

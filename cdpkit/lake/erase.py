@@ -175,16 +175,6 @@ def erase_records(
     return erase(lake, chosen, id_columns)
 
 
-def refuse_unerasable(table: Table) -> None:
-    """Refuse to store, outside the vocabulary, personal data that erasure could not find."""
-    named = {"node_id", "person_id"} & set(table.names)
-    if table.name not in TABLES and table.holds_identifiers and not named:
-        raise LakeError(
-            f"table {table.name} holds personal data and must have `node_id` or `person_id`",
-            do="Add the column, so that erasure finds the rows",
-        )
-
-
 def person_columns(table: Table) -> list[str]:
     """Return the columns by which rows are a person's; rows keyed by node are their node's only.
 

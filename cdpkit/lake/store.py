@@ -220,13 +220,14 @@ class Lake:
         SchemaError
             When the frame does not meet the table, or a column would change its type.
         """
-        from cdpkit.lake.erase import refuse_unerasable
+        from cdpkit.lake.refusals import refuse_sensitive, refuse_unerasable
 
         known = TABLES[table] if isinstance(table, str) else table
         refuse_unerasable(known)
         if set(replace or ()) - set(known.names) or any(known[name].pii != "none" for name in replace or ()):
             raise LakeError("`replace` must name columns of the table that hold no personal data")
         tags, delta, rows = self.tags(), self.delta(known.name), known.to_arrow(frame)
+        refuse_sensitive(known, rows)
         if replace and delta.version is not None:
             delta.delete(dict(replace), tags)
         delta.write(known, rows, mode, tags)

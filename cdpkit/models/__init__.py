@@ -2,6 +2,7 @@
 
 from cdpkit.models.ablation import ablation
 from cdpkit.models.appetence import BASE, AppetenceClassifier
+from cdpkit.models.asking import next_fact
 from cdpkit.models.attribution import Attribution
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.card import build_card, card_markdown
@@ -18,6 +19,7 @@ from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
 from cdpkit.models.engagement import EngagementScore
+from cdpkit.models.exposure import SafeExposure
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.journeys import NextTouchpoint, SessionIntent
@@ -38,7 +40,7 @@ from cdpkit.models.lifetime import (
     summary,
 )
 from cdpkit.models.lookalike import Lookalike
-from cdpkit.models.moments import SendTime
+from cdpkit.models.moments import ChannelAffinity, SendTime
 from cdpkit.models.pressure import PressureModel
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
@@ -57,6 +59,7 @@ __all__ = [
     "Attribution",
     "BetaGeoNBD",
     "CartCauses",
+    "ChannelAffinity",
     "ChurnClassifier",
     "BehaviourClusters",
     "Columns",
@@ -79,6 +82,7 @@ __all__ = [
     "RetentionPlan",
     "RuleBaseline",
     "Rung",
+    "SafeExposure",
     "Scorer",
     "SendTime",
     "SequenceLab",
@@ -90,6 +94,7 @@ __all__ = [
     "ValueScorer",
     "Verdict",
     "ablation",
+    "next_fact",
     "build_card",
     "by_group",
     "card_markdown",

@@ -11,6 +11,7 @@ from typing import Any
 
 from cdpkit.errors import CdpkitError, NotebookError
 from cdpkit.notebooks import checkpoint, report
+from cdpkit.notebooks.delay import delays, log_delays
 from cdpkit.notebooks.parameters import Scalar, available, declared, default_folder, find, typed
 from cdpkit.notebooks.runner import TIMEOUT, Session, prepare
 from cdpkit.notebooks.verdict import Verdict
@@ -279,17 +280,32 @@ def _go(
         inputs=inputs, keep_days=None if now is None else keep, now=now, release=False
     )
     started = [mlflow_run for verdict in night.verdicts for mlflow_run in verdict.mlflow_runs]
-    if not started:
-        return _end(night, "ok")
     promoted: Sequence[str] = ()
+    snapshot = published.id if published else ""
     try:
-        promoted = apply_promotions(session.workspace, started, published.id if published else "")
-        reap(session.workspace, now=now)
+        _log_delays(night, snapshot, now)
+        if started:
+            promoted = apply_promotions(session.workspace, started, snapshot)
+            reap(session.workspace, now=now)
     except Exception as error:  # MLflow raises anything from a locked database to a broken address
         told = str(error) if isinstance(error, CdpkitError) else type(error).__name__
-        what = "dead runs were not marked" if promoted else "an alias was not moved"
+        what = "dead runs were not marked" if promoted else "an alias was not moved or the delays not logged"
         return _end(night, "failed", reason=f"published, but {what}. {told}", promoted=promoted)
     return _end(night, "ok", promoted=promoted)
+
+
+def _log_delays(night: _Night, snapshot: str, now: datetime | None) -> None:
+    """Measure how long events took to reach profiles and segments, and log it."""
+    with night.session.run.engine() as engine:
+        measured = delays(engine, night.verdicts, now)
+        newest = engine.query("SELECT CAST(MAX(event_time) AS VARCHAR) AS t FROM events").to_arrow()
+    log_delays(
+        night.session.workspace,
+        night.session.run.run_id,
+        measured,
+        snapshot=snapshot,
+        as_of=newest["t"][0].as_py() or "",
+    )
 
 
 def _resume(night: _Night, earlier: Mapping[str, Any] | None) -> None:

@@ -26,11 +26,16 @@ _KNOWN = (
     "capped",
     "suspended",
     "left_out",
-    "source_terms",
     "not_eligible",
     "already_bought",
     "excluded",
+    "wished",
     "too_recent",
+    "suspended_that_day",
+    "capped_that_day",
+    "no_key",
+    "same_key",
+    "no_value",
 )
 
 
