@@ -29,7 +29,8 @@ def _interval(values: list[float]) -> dict[str, float]:
     from scipy.stats import t
 
     n, mean = len(values), float(np.mean(values))
-    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else np.nan
+    # Two worlds give a spread of one degree of freedom: an interval that says nothing.
+    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 2 else np.nan
     return {"share": mean, "low": mean - half, "high": mean + half, "worlds": n}
 
 
