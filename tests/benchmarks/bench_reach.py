@@ -521,7 +521,7 @@ def in_the_world(seeds: int = 3) -> dict[str, Any]:
     }
 
 
-def credit_nulls(worlds: int = 200) -> dict[str, Any]:
+def credit_nulls(worlds: int = int(os.environ.get("CDPKIT_BENCH_WORLDS", "200"))) -> dict[str, Any]:
     """Worlds in which no channel does anything: how often any credit is claimed, selection included."""
     out: dict[str, Any] = {"protocol": "800 persons, nine months, six of them credited; one-sided 2.5 %"}
     for preset in ("null_effects", "null"):
@@ -619,7 +619,8 @@ def journeys_in_the_world(seeds: int = 3, n: int = 1500) -> dict[str, Any]:
             .groupby("visit")[["channel", "referrer"]]
             .first()
         )
-        point = place["channel"].astype("str") + " " + place["referrer"].astype("str")
+        brought = place["referrer"].where(~place["referrer"].isin(["direct", "search"])).fillna("site")
+        point = brought.where(place["channel"] != "app", "app")
         went = NextTouchpoint().fit(
             rows[["person_id"]].assign(ts=rows["started_at"], touchpoint=point.to_numpy())
         )

@@ -173,3 +173,11 @@ def test_all_shares_of_the_achievable_gain_stand_on_one_page(reported: dict[str,
     html = shown("data", payload)
     assert "Furthest from what is possible: Statistical twins, 50%" in html and "✗ non atteinte" in html
     assert "Nothing to show" in shown("data", built("data", DuckDBEngine(frames=reported)))
+
+
+def test_the_channels_page_says_how_mail_is_received(engine: DuckDBEngine) -> None:
+    """Gmail's limits in words, small providers and small groups hidden."""
+    html = shown("channels", built("channels", engine))
+    assert "gmail" in html and "✗ 0.3% or more" in html and "⚠ 0,1" in html
+    assert "tiny.example" not in html
+    assert "silent beyond luck: 240" in html and "marked a message as spam: 3<" not in html
