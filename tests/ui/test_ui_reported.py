@@ -297,3 +297,11 @@ def test_the_moments_page_says_for_whom_an_hour_is_known(engine: DuckDBEngine) -
     assert shown_hours == {(18, 240), (18, 95), (None, None)}
     months = payload["models"]["pressure_ledger"]["frames"]["months"]
     assert [row["persons"] for row in months] == [120], "a month of seven people is left out"
+
+
+def test_the_channels_page_says_how_mail_is_received(engine: DuckDBEngine) -> None:
+    """Gmail's limits in words, small providers and small groups hidden."""
+    html = shown("channels", built("channels", engine))
+    assert "gmail" in html and "✗ 0.3% or more" in html and "⚠ 0,1" in html
+    assert "tiny.example" not in html
+    assert "silent beyond luck: 240" in html and "marked a message as spam: 3<" not in html
