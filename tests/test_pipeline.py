@@ -217,3 +217,19 @@ def test_the_template_runs_and_plain_papermill_does_too(demo: SimpleNamespace) -
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "output_type" in output.read_text(encoding="utf-8")
+
+
+@pytest.mark.req("SEG-10")
+def test_behaviour_and_socio_demographics_are_compared_with_the_lift_of_each(demo: SimpleNamespace) -> None:
+    """The notebook prints both lifts with intervals; in the world, where intent shows in visits, behaviour wins."""
+    verdict = notebooks.run("targeting", {"snapshots": 2}, demo.workspace)
+    assert verdict.status == "ok", verdict.reason
+    with DuckDBEngine(demo.workspace.lake()) as engine:
+        told = engine.query("SELECT content FROM reports WHERE model = 'targeting' AND name = 'targeting'")
+        lifts = pd.DataFrame(json.loads(told.to_pandas()["content"].item())).query("metric == 'lift_10'")
+    both = lifts.set_index("by")
+    assert (both["low"] < both["value"]).all() and (both["value"] < both["high"]).all()
+    assert both.loc["behavioural", "difference_low"] > 0 and both.loc["socio-demographic", "difference"] == 0
+    executed = json.loads(verdict.output.read_text("utf-8"))
+    printed = "".join(t for c in executed["cells"] for o in c.get("outputs", []) for t in o.get("text", []))
+    assert all(word in printed for word in ("socio-demographic lift_10", "behavioural lift_10", "high"))

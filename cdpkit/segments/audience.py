@@ -11,7 +11,7 @@ import pandas as pd
 
 from cdpkit.errors import CdpkitError, FaultsError, NotEnoughDataError
 from cdpkit.schema import TABLES
-from cdpkit.segments import contact, ledger, mastery, people
+from cdpkit.segments import contact, ledger, mastery, people, wishes
 from cdpkit.segments.contact import ADDRESSES
 from cdpkit.segments.ledger import Cap
 from cdpkit.segments.offers import Offer
@@ -37,6 +37,7 @@ REASONS = (
     "not_eligible",
     "already_bought",
     "excluded",
+    "wished",
     "capped",
     "too_recent",
     "bought_lately",
@@ -48,7 +49,7 @@ REASONS = (
 LIFTED = ("already_bought", "excluded", "capped", "too_recent", "bought_lately")
 
 #: Reasons whose persons may come from elsewhere: see `build`.
-_GIVEN = ("suspended", "source_terms", "not_eligible", "excluded", "capped", "too_recent")
+_GIVEN = ("suspended", "source_terms", "not_eligible", "excluded", "wished", "capped", "too_recent")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Audience:
         Leave out who was sent anything within this many days, on whichever channel; 0 for none.
     caps : tuple of Cap
         Leave out who reached one of these caps of contacts; see `cdpkit.segments.ledger`.
+    topic : str
+        What the message is about, for those who asked for certain subjects only.
+    wishes : bool
+        Whether to leave out who asked for another channel, another subject or fewer messages: see
+        `cdpkit.segments.wishes`.
     barred_sources : tuple of str
         Sources whose terms forbid this use: an address that comes from one is not written to.
 
@@ -113,6 +119,8 @@ class Audience:
     offer: Offer | None = None
     rest_days: int = 0
     caps: tuple[Cap, ...] = ()
+    topic: str = ""
+    wishes: bool = True
     barred_sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -279,7 +287,10 @@ def _blocked(
     found = {"suspended": ledger.suspended(engine, day, channel=audience.channel)}
     if audience.caps:
         found["capped"] = ledger.capped(engine, day, channel=audience.channel, caps=audience.caps)
-    for reason, frame in given.items():
+    asked = {}
+    if audience.wishes:
+        asked = wishes.against(engine, day, channel=audience.channel, topic=audience.topic)
+    for reason, frame in [*asked.items(), *given.items()]:
         found[reason] = pd.concat(
             [f[["person_id"]].astype("str") for f in (found.get(reason), frame) if f is not None]
         )

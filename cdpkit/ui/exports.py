@@ -29,6 +29,7 @@ _KNOWN = (
     "not_eligible",
     "already_bought",
     "excluded",
+    "wished",
     "too_recent",
     "suspended_that_day",
     "capped_that_day",

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from cdpkit import evaluate
 from cdpkit.engine import DuckDBEngine
 from cdpkit.ui import digest, formats, pages
 from cdpkit.ui.navigation import entries
@@ -136,6 +137,42 @@ def test_the_channels_page_claims_only_what_is_shown(engine: DuckDBEngine) -> No
     assert "Channels that truly added orders: display<" in html.replace('"', "<")
     assert "40.0 [25.0; 55.0]" in html and formats.money(1250)["en"] in html
     assert len(payload["models"]["attribution"]["frames"]["synergies"]) == 1
+
+
+def test_all_shares_of_the_achievable_gain_stand_on_one_page(reported: dict[str, pd.DataFrame]) -> None:
+    """What every notebook reported, the largest first, beside what is asked; nothing for a real source."""
+    rows = [
+        {
+            "capability": "cross_sell",
+            "rule": 0.1,
+            "model": 0.18,
+            "best": 0.2,
+            "low": 0.7,
+            "high": 0.9,
+            "bar": 0.6,
+        },
+        {"capability": "lookalike", "rule": 0.3, "model": 0.35, "best": 0.4, "bar": 0.6},
+    ]
+    told = evaluate.share_report(rows)
+    unknown = evaluate.achieved([], [], [])
+    known = evaluate.achieved([0.2] * 50, [0.4] * 50, [0.15] * 50, draws=50)
+    reports = reported["reports"]
+    more = pd.DataFrame(
+        [
+            ("bench", "shares", told),
+            ("appetence", "achieved", known),
+            ("churn", "achieved", unknown),
+        ],
+        columns=["model", "name", "frame"],
+    )
+    more["content"] = [frame.to_json(orient="records") for frame in more.pop("frame")]
+    more = more.assign(version="1", as_of=reports["as_of"].max() + pd.Timedelta(days=1))
+    payload = built("data", DuckDBEngine(frames=reported | {"reports": pd.concat([reports, more])}))
+    assert [row["capability"] for row in payload["shares"]] == ["appetence", "cross_sell", "lookalike"]
+    assert [round(row["share"], 2) for row in payload["shares"]] == [0.8, 0.8, 0.5]
+    html = shown("data", payload)
+    assert "Furthest from what is possible: Statistical twins, 50%" in html and "✗ non atteinte" in html
+    assert "Nothing to show" in shown("data", built("data", DuckDBEngine(frames=reported)))
 
 
 @pytest.mark.req("IDN-21")

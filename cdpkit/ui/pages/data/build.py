@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.ui.digest import Rows, gather, nested, parts
+from cdpkit.ui.pages.data.shares import read
 from cdpkit.ui.privacy import K
 from cdpkit.ui.reports import Report, latest
 
@@ -76,6 +77,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
         "populations": parts("persons")(_told(known, "populations"), K),
         "level_of_base": known.get("level_of_base").to_dict("records"),
         "matches": nested("records", "matched")(_rows(engine, _MATCHES), K),
+        "shares": read(engine),
     }
 
 

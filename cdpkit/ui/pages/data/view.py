@@ -12,6 +12,7 @@ from cdpkit.ui.kit import Html, card, element, fact, section
 from cdpkit.ui.listing import Column, bars, channel, few, listing, made, source, waiting, written
 from cdpkit.ui.messages import Text, join, same, text
 from cdpkit.ui.navigation import Entry
+from cdpkit.ui.pages.data.shares import shares
 
 Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
@@ -29,7 +30,7 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    shown = (freshness, quality, files, aside, plan, coverage, consents, identity, integrated)
+    shown = (freshness, quality, files, aside, plan, coverage, consents, identity, integrated, shares)
     parts = [part(payload) for part in shown]
     return made("data", payload, finding(payload), text("data.definition"), parts, facts(payload), menu)
 
