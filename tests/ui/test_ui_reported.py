@@ -142,6 +142,7 @@ def test_the_retention_page_says_what_churn_and_value_reported(engine: DuckDBEng
     payload = built("retention", engine)
     html = shown("retention", payload)
     assert "Of those most at risk, 30% left (between 25% and 36%)" in html
+    assert "Beyond 6 messages in four weeks" in html and "contacted enough" in html
     assert formats.money(1_234_500)["en"] in html, "value at risk is reported in whole units"
     assert formats.money(900_000)["en"] in html, "lifetime value is reported in minor units"
     assert digest.rows(payload, "lifetime_value", "sources") == [
@@ -295,6 +296,7 @@ def test_the_moments_page_says_for_whom_an_hour_is_known(engine: DuckDBEngine) -
     assert "18:00 suits" in shown("moments", payload)
     shown_hours = {(row["hour"], row["people"]) for row in payload["hours"]}
     assert shown_hours == {(18, 240), (18, 95), (None, None)}
+    assert "The order A &gt; B &gt; C does better" in shown("moments", payload)
     months = payload["models"]["pressure_ledger"]["frames"]["months"]
     assert [row["persons"] for row in months] == [120], "a month of seven people is left out"
 
