@@ -251,6 +251,7 @@ def export(
     purpose: Annotated[str, typer.Option(help="What the file is for.")] = "activation",
     processor: Annotated[str, typer.Option(help="Who of data/processors.toml receives it in clear.")] = "",
     value_model: Annotated[str, typer.Option(help="Model whose score is the value.")] = "",
+    sent_on: Annotated[str, typer.Option(help="Day it is sent, as ISO; by default today.")] = "",
     for_real: Annotated[bool, typer.Option("--for-real", help="Write it; by default it is tried.")] = False,
     home: Home = "",
 ) -> None:
@@ -266,6 +267,7 @@ def export(
     if processor and named is None:
         raise CdpkitError("`--processor` must be declared in data/processors.toml", got=processor)
     options: dict[str, Any] = {"to": to, "purpose": purpose, "processor": named, "value_model": value_model}
+    options["sent_on"] = datetime.fromisoformat(sent_on) if sent_on else _now()
     if not for_real:
         from cdpkit.engine import DuckDBEngine
 

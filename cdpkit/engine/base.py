@@ -50,6 +50,16 @@ class Engine(Protocol):
     def materialise(self, name: str, sql: str | Expression) -> None:
         """Keep the rows of a query as a table of this engine."""
 
+    def apply(
+        self,
+        name: str,
+        sql: str | Expression,
+        function: Callable[[pd.DataFrame], pd.DataFrame],
+        schema: pa.Schema,
+        by: str | None = None,
+    ) -> None:
+        """Keep what a function makes of the rows of a query, piece by piece, as a table of this engine."""
+
     def tables(self) -> set[str]:
         """Return the names a query may use."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cdpkit.engine.base import LakeEngine, narrow, table_of
@@ -101,6 +101,37 @@ class DuckDBEngine(LakeEngine):
         """Keep the rows of a query as a table of this engine, for the queries after it."""
         text = self._rendered(sql)
         self._guarded(text, lambda: self._keep(name, text))
+
+    def apply(
+        self,
+        name: str,
+        sql: str | Expression,
+        function: Callable[[pd.DataFrame], pd.DataFrame],
+        schema: pa.Schema,
+        by: str | None = None,
+    ) -> None:
+        """Keep what a function makes of the rows of a query, piece by piece, as a table of this engine.
+
+        Parameters
+        ----------
+        name : str
+            Table to keep.
+        sql : str or sqlglot.Expression
+            The rows.
+        function : callable
+            Takes a frame and returns one of the columns of `schema`.
+        schema : pyarrow.Schema
+            Columns of the table.
+        by : str, optional
+            A column: all rows of one value come together in a piece of their own. By default pieces are cut
+            anyhow.
+        """
+        import pyarrow as pa
+
+        rows = self.query(sql).to_pandas()
+        pieces = [rows] if by is None else [piece for _, piece in rows.groupby(by)]
+        made = [pa.Table.from_pandas(function(piece), schema, preserve_index=False) for piece in pieces]
+        self.register(name, pa.concat_tables([schema.empty_table(), *made]))
 
     def close(self) -> None:
         """Release the connection and the pin on the snapshot."""

@@ -15,7 +15,7 @@ What differs between the two engines, and is settled here once:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.engine.base import LakeEngine, narrow, table_of
@@ -191,15 +191,58 @@ class SparkEngine(LakeEngine):
         has a checkpoint folder they are written there, and outlive the loss of a worker. Either way
         statements over this table are planned from its rows, not from the query that made them.
         """
-        frame = self.frame(sql)
-        lasting = self.session.sparkContext.getCheckpointDir() is not None
-        self._keep(name, frame.checkpoint() if lasting else frame.localCheckpoint())
+        self._keep(name, self._lasting(self.frame(sql)))
+
+    def apply(
+        self,
+        name: str,
+        sql: str | Expression,
+        function: Callable[[pd.DataFrame], pd.DataFrame],
+        schema: pa.Schema,
+        by: str | None = None,
+    ) -> None:
+        """Keep what a function makes of the rows of a query, piece by piece, as a table of this engine.
+
+        The function runs on the workers, which need this package in the same version.
+
+        Parameters
+        ----------
+        name : str
+            Table to keep.
+        sql : str or sqlglot.Expression
+            The rows.
+        function : callable
+            Takes a frame and returns one of the columns of `schema`.
+        schema : pyarrow.Schema
+            Columns of the table.
+        by : str, optional
+            A column: all rows of one value come together in a piece of their own. By default pieces are cut
+            anyhow.
+        """
+        import pyarrow as pa
+
+        # In Arrow, not in pandas: Spark does not know the texts of pandas 3.
+        def made(piece: pa.Table) -> pa.Table:
+            return pa.Table.from_pandas(function(to_frame(piece)), schema, preserve_index=False)
+
+        def each(pieces: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for piece in pieces:
+                yield from made(pa.Table.from_batches([piece])).combine_chunks().to_batches()
+
+        rows, types = self.frame(sql), _spark_schema(schema)
+        done = rows.mapInArrow(each, types) if by is None else rows.groupBy(by).applyInArrow(made, types)
+        self._keep(name, self._lasting(done))
 
     def close(self) -> None:
         """Let the tables made here go, and the pin on the snapshot; the caller's session lives on."""
         for name in self._tables:
             self._shut(name)
         super().close()
+
+    def _lasting(self, frame: DataFrame) -> DataFrame:
+        """Return the rows of a frame, computed now."""
+        lasting = self.session.sparkContext.getCheckpointDir() is not None
+        return frame.checkpoint() if lasting else frame.localCheckpoint()
 
     def _keep(self, name: str, frame: DataFrame) -> None:
         """Show a frame under a name, in place of the view or table of that name."""

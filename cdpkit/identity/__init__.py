@@ -19,6 +19,7 @@ from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
 from cdpkit.identity.rooms import clean_room, partner_keys, second_party
 from cdpkit.identity.scoring import ScoringModel
+from cdpkit.identity.spread import Spread, resolve_spread
 from cdpkit.identity.stitching import back_filled
 from cdpkit.identity.subject import subject_file
 from cdpkit.identity.tables import previous, records, store
@@ -36,6 +37,7 @@ __all__ = [
     "Profile",
     "Resolution",
     "ScoringModel",
+    "Spread",
     "agreement",
     "audit",
     "back_filled",
@@ -63,6 +65,7 @@ __all__ = [
     "resolve",
     "second_party",
     "side",
+    "resolve_spread",
     "store",
     "subject_file",
     "unmerge",

@@ -75,6 +75,63 @@ class Candidates:
     blocks: pd.DataFrame
 
 
+def budget_of(n: int) -> int:
+    """Return the most pairs that `n` records may make."""
+    return int(min(max(PAIRS_PER_RECORD * n, MIN_PAIRS), MAX_PAIRS))
+
+
+def words(fields: Mapping[str, Keys], rule: tuple[str, ...]) -> pa.Array | None:
+    """Return what each record says under a rule, as text; None when a field is not there.
+
+    Parameters
+    ----------
+    fields : mapping of str to Keys
+        Fields of the records.
+    rule : tuple of str
+        One of `RULES`.
+    """
+    parts: list[pa.Array] = []
+    for name in rule:
+        both = name == "name pair"
+        columns = []
+        for source in ("first_name", "last_name") if both else (_PIECES.get(name, (name, None))[0],):
+            if source not in fields:
+                return None
+            key = fields[source]
+            cut = _PIECES[name][1] if name in _PIECES else None
+            values = texts.arrow(key.categories)
+            values = values if cut is None else cut(values)
+            columns.append(values.cast(pa.large_string()).take(pa.array(key.codes, mask=key.codes < 0)))
+        if both:
+            columns = [
+                pc.min_element_wise(*columns, skip_nulls=False),
+                pc.max_element_wise(*columns, skip_nulls=False),
+            ]
+        parts += columns
+    return pc.binary_join_element_wise(*parts, pa.scalar("|", pa.large_string()))
+
+
+def limits(sizes: pd.DataFrame, budget: int) -> dict[int, int]:
+    """Return the largest block of each rule that the budget allows.
+
+    Parameters
+    ----------
+    sizes : DataFrame
+        ``rule`` (a position in `RULES`), ``size`` and ``blocks``: how many blocks are that large.
+    budget : int
+        Most pairs over all rules.
+    """
+    out = {}
+    for rule, some in sizes.sort_values(["rule", "size"]).groupby("rule"):
+        size = some["size"].to_numpy(np.int64)
+        total = np.cumsum(size * (size - 1) // 2 * some["blocks"].to_numpy(np.int64))
+        fits = (total <= budget) & (size <= MAX_BLOCK)
+        if fits.any():
+            out[int(str(rule))] = int(size[fits][-1])
+            budget -= int(total[fits][-1])
+    return out
+
+
 def candidates(fields: Mapping[str, Keys], n: int, budget: int | None = None) -> Candidates:
     """Pair the records that share a block of some rule.
 
@@ -88,7 +145,7 @@ def candidates(fields: Mapping[str, Keys], n: int, budget: int | None = None) ->
         Most pairs over all rules, a pair of several rules counted each time.
     """
     if budget is None:
-        budget = int(min(max(PAIRS_PER_RECORD * n, MIN_PAIRS), MAX_PAIRS))
+        budget = budget_of(n)
     parts: dict[str, np.ndarray | None] = {}
     found: list[np.ndarray] = []
     report = []

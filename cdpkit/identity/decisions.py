@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from cdpkit.engine import Engine
     from cdpkit.workspace import Workspace
 
-_COLUMNS = ("kind", "left_source", "left_record_id", "right_source", "right_record_id", "decided_at")
+#: Columns of a frame of decisions.
+COLUMNS = ("kind", "left_source", "left_record_id", "right_source", "right_record_id", "decided_at")
 _KINDS = ("must_link", "cannot_link")
 #: Kind of these decisions in the inbox.
 _INBOX = "link"
@@ -114,9 +115,9 @@ def link_decisions(engine: Engine) -> pd.DataFrame:
         json.loads(content) | {"decided_at": at}
         for content, at in zip(rows["content"], rows["event_time"], strict=True)
     ]
-    kept = [row for row in made if set(_COLUMNS) <= set(row) and row["kind"] in _KINDS]
-    out = pd.DataFrame(kept, columns=list(_COLUMNS))
-    return out.astype(dict.fromkeys(_COLUMNS[:-1], "str") | {"decided_at": "datetime64[us]"})
+    kept = [row for row in made if set(COLUMNS) <= set(row) and row["kind"] in _KINDS]
+    out = pd.DataFrame(kept, columns=list(COLUMNS))
+    return out.astype(dict.fromkeys(COLUMNS[:-1], "str") | {"decided_at": "datetime64[us]"})
 
 
 def decided(
@@ -126,7 +127,7 @@ def decided(
     columns = ["left", "right", "rule", "known_at"]
     if decisions is None or decisions.empty:
         return pd.DataFrame(columns=columns, dtype=np.int64), []
-    faults = [f"column `{name}` must be present" for name in _COLUMNS if name not in decisions]
+    faults = [f"column `{name}` must be present" for name in COLUMNS if name not in decisions]
     kinds = set() if "kind" not in decisions else set(decisions["kind"]) - set(_KINDS)
     if kinds:
         faults.append(f"`kind` must be must_link or cannot_link; got {len(kinds)} other kinds")

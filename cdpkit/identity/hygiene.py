@@ -96,6 +96,9 @@ class Hygiene:
         More blocked keys, by type.
     allowed : mapping of str to collection of str
         Keys that link whatever the rules say, by type.
+    counted : mapping of str to mapping of str to (int, int, int)
+        Where the records are a part of a base: by type and key, how many records of the whole carry it,
+        under how many distinct first names, and how many of them have one.
 
     Examples
     --------
@@ -106,6 +109,7 @@ class Hygiene:
     types: Mapping[str, IdentifierType] = field(default_factory=lambda: dict(TYPES))
     blocked: Mapping[str, Collection[str]] = field(default_factory=dict)
     allowed: Mapping[str, Collection[str]] = field(default_factory=dict)
+    counted: Mapping[str, Mapping[str, tuple[int, int, int]]] = field(default_factory=dict)
 
     def verdict(self, kind: str, key: str) -> tuple[str, str | None]:
         """Return the status of one key by itself, and why.
@@ -294,6 +298,11 @@ def assess(
     n_named = n_names.copy()
     n_names[records > 1] = 0
     n_names += np.bincount(pairs // (int(names.max(initial=0)) + 1), minlength=n)
+    if whole := rules.counted.get(kind):
+        place = pc.index_in(texts.arrow(values), value_set=pa.array(list(whole), pa.large_string()))
+        at = np.flatnonzero(place.is_valid().to_numpy(zero_copy_only=False))
+        counts = np.array(list(whole.values()), dtype=np.int64)[place.drop_null().to_numpy()]
+        records[at], n_names[at], n_named[at] = counts.T
     cap = rules.types[kind]
     said = [
         *VERDICTS,

@@ -66,7 +66,7 @@ def score(
     fields : mapping of str to Keys
         Fields of the records.
     n : int
-        Number of records.
+        Number of records of the base.
     left, right : ndarray of int
         Pairs.
     before : Compared, optional
@@ -85,8 +85,9 @@ def score(
     A pair is dropped as soon as the comparisons not yet made could not save it, if they all found the
     best level below equality. What is kept is what comparing everything would keep.
     """
-    nobody = Keys(np.full(n, -1), pd.Index([], dtype="str"))
-    held = {name: fields.get(name, nobody) for name in model.fields}
+    held = {name: fields[name] for name in model.fields if name in fields}
+    if missing := set(model.fields) - set(held):
+        held |= dict.fromkeys(missing, Keys(np.full(n, -1), pd.Index([], dtype="str")))
     usual = {one["output_column_name"]: _conditions(one) for one in comparisons(list(model.fields))}
     scales = [
         _Scale.of(one, held, model, usual.get(one["output_column_name"]) == _conditions(one))

@@ -21,7 +21,7 @@ from cdpkit.identity.golden import Chosen, golden
 from cdpkit.identity.hygiene import Hygiene
 from cdpkit.identity.links import Rulebook, chain, earliest, exact, name_rank, pair_and_rule
 from cdpkit.identity.names import Dates, Names
-from cdpkit.identity.scored import Scored, scored
+from cdpkit.identity.scored import Scored, scored, scored_before
 from cdpkit.identity.scoring import ScoringModel
 from cdpkit.normalise import Keys
 
@@ -179,7 +179,34 @@ def resolve(
        web        k7     pr1-2 2025-02-01 2025-03-01
        web        k7     pr1-1 2025-03-01        NaT
     """
-    rules = hygiene or Hygiene()
+    return resolved(
+        records,
+        previous,
+        decisions,
+        run_id,
+        hygiene or Hygiene(),
+        survivorship,
+        source_priority,
+        region,
+        scoring,
+        at,
+    )
+
+
+def resolved(
+    records: pd.DataFrame,
+    previous: Resolution | Previous | pd.DataFrame | None,
+    decisions: pd.DataFrame | None,
+    run_id: str,
+    rules: Hygiene,
+    survivorship: Mapping[str, str] | None,
+    source_priority: Sequence[str],
+    region: str,
+    scoring: ScoringModel | bool | None,
+    at: object = None,
+    told: pd.DataFrame | None = None,
+) -> Resolution:
+    """Resolve as `resolve` does, or by the scored links `told` of a base of which this is a part."""
     book = Rulebook.of(rules.types)
     evidence = Evidence.of(records, rules, region)
     nodes = evidence.nodes
@@ -195,7 +222,10 @@ def resolve(
     links = pd.concat([chain(members, name_rank(evidence)), must], ignore_index=True)
     links = _strongest_first(links, evidence, book)
     labels, links["state"], links["refused_by"] = cluster(len(nodes), links, _traits(evidence), apart)
-    more, labels, how = scored(evidence, status, labels, apart, model, book, before)
+    if told is not None:
+        (more, labels), how = scored_before(told, nodes, labels, book), None
+    else:
+        more, labels, how = scored(evidence, status, labels, apart, model, book, before)
     anchored = history.anchors(stays, members, book)
     links = _completed(_merged(links, more, labels), members, anchored, labels, book)
 

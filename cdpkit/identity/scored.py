@@ -13,8 +13,10 @@ from cdpkit import texts
 from cdpkit.errors import CdpkitError
 from cdpkit.identity import training
 from cdpkit.identity.blocking import candidates
+from cdpkit.identity.cluster import USED
 from cdpkit.identity.comparisons import OWN, representatives
-from cdpkit.identity.evidence import Evidence
+from cdpkit.identity.evidence import Evidence, find
+from cdpkit.identity.graph import components
 from cdpkit.identity.groups import agglomerate
 from cdpkit.identity.links import Rulebook
 from cdpkit.identity.pairs import Compared, score
@@ -90,7 +92,7 @@ def scored(
     may = evidence.nodes["may_link"].to_numpy(dtype=bool)
     if given is False or n == 0:
         return _NO_LINKS, labels, None
-    shared = _shared(evidence, status)
+    shared = shared_values(evidence, status)
     model = given if isinstance(given, ScoringModel) else _learned(evidence, may, shared, given is True)
     if model is None:
         return _NO_LINKS, labels, None
@@ -100,7 +102,7 @@ def scored(
     chosen = candidates(fields, len(size))
     reused = before.compared if before and before.model.settings == model.settings else None
     pairs, compared = score(model, fields, len(size), chosen.left, chosen.right, reused)
-    log2_odds, shares = odds(pairs, len(size), model.different, _joined(evidence, labels, may), model.emails)
+    log2_odds, shares = odds(pairs, len(size), model.different, joined(evidence, labels, may), model.emails)
     left, right = pairs["left"].to_numpy(np.int64), pairs["right"].to_numpy(np.int64)
     foes = [(int(labels[a]), int(labels[b])) for a, b in apart]
     group, state, why = agglomerate(len(size), left, right, log2_odds, size, foes)
@@ -115,7 +117,7 @@ def scored(
             "known_at": np.maximum(found.known_at[left[kept]], found.known_at[right[kept]]),
             "state": state[kept],
             "refused_by": why[kept],
-            "evidence": _evidence(model, pairs[kept]),
+            "evidence": in_words(model, pairs[kept]),
         }
     )
     totals = {"representatives": len(size), "pairs": len(pairs)} | shares
@@ -123,7 +125,36 @@ def scored(
     return links, final, Scored(model, chosen.blocks, totals, compared)
 
 
-def _joined(evidence: Evidence, labels: np.ndarray, may: np.ndarray) -> int:
+def scored_before(
+    told: pd.DataFrame, nodes: pd.DataFrame, labels: np.ndarray, book: Rulebook
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Follow the scored links of a whole base in a part of it.
+
+    Parameters
+    ----------
+    told : DataFrame
+        ``left_source, left_record_id, right_source, right_record_id, weight, known_at, state, refused_by,
+        evidence``, numbers as `scored` returns them.
+    nodes, labels, book
+        As for `scored`.
+
+    Returns
+    -------
+    (DataFrame, ndarray)
+        Links between nodes, and the final label of each node.
+    """
+    ends = [find(nodes, told[f"{side}_source"], told[f"{side}_record_id"]) for side in ("left", "right")]
+    links = told[["weight", "known_at", "state", "refused_by", "evidence"]].assign(
+        left=np.minimum(*ends), right=np.maximum(*ends), rule=book.code(RULE)
+    )
+    links = links[list(_NO_LINKS)].sort_values(["left", "right"], ignore_index=True)
+    used = links[links["state"] == USED]
+    n = int(labels.max(initial=-1)) + 1
+    group = components(n, labels[used["left"].to_numpy(int)], labels[used["right"].to_numpy(int)])
+    return links, pd.factorize(group[labels])[0].astype(np.int64)
+
+
+def joined(evidence: Evidence, labels: np.ndarray, may: np.ndarray) -> int:
     """Count the pairs of one person that exact keys joined, of nodes that say who they are.
 
     A person of three is two pairs: as many as would have been needed. A cookie says nothing to compare.
@@ -158,7 +189,7 @@ def _learned(
     return training.fit(every, len(nodes), sample)
 
 
-def _shared(evidence: Evidence, status: pd.DataFrame) -> dict[str, np.ndarray]:
+def shared_values(evidence: Evidence, status: pd.DataFrame) -> dict[str, np.ndarray]:
     """Tell by identifier type and code which values are shared by too many."""
     many = status[status["status"] == "shared"]
     out = {}
@@ -169,7 +200,7 @@ def _shared(evidence: Evidence, status: pd.DataFrame) -> dict[str, np.ndarray]:
     return out
 
 
-def _evidence(model: ScoringModel, pairs: pd.DataFrame) -> np.ndarray:
+def in_words(model: ScoringModel, pairs: pd.DataFrame) -> np.ndarray:
     """Return in words what each comparison said: its level and its part of the log2 odds."""
     out = np.full(len(pairs), "", dtype=object)
     for comparison in model.settings["comparisons"]:

@@ -19,6 +19,7 @@ from cdpkit.models.clusters import BehaviourClusters
 from cdpkit.models.distributed import spark_trees
 from cdpkit.models.drift import Drift
 from cdpkit.models.engagement import EngagementScore
+from cdpkit.models.exposure import SafeExposure
 from cdpkit.models.fairness import fairness, sensitive_columns, sensitive_topic, without_sensitive
 from cdpkit.models.frame import Columns, FrameError
 from cdpkit.models.journeys import NextTouchpoint, SessionIntent
@@ -39,7 +40,7 @@ from cdpkit.models.lifetime import (
     summary,
 )
 from cdpkit.models.lookalike import Lookalike
-from cdpkit.models.moments import SendTime
+from cdpkit.models.moments import ChannelAffinity, SendTime
 from cdpkit.models.pressure import PressureModel
 from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
@@ -58,6 +59,7 @@ __all__ = [
     "Attribution",
     "BetaGeoNBD",
     "CartCauses",
+    "ChannelAffinity",
     "ChurnClassifier",
     "BehaviourClusters",
     "Columns",
@@ -80,6 +82,7 @@ __all__ = [
     "RetentionPlan",
     "RuleBaseline",
     "Rung",
+    "SafeExposure",
     "Scorer",
     "SendTime",
     "SequenceLab",

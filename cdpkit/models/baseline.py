@@ -240,7 +240,7 @@ def served(
     groups : array-like, optional
         The person of each row.
     times : float
-        Standard errors asked for.
+        Standard errors asked for; infinity switches the model off.
 
     Returns
     -------

@@ -132,13 +132,13 @@ class PressureModel(BaseEstimator):
         best = None
         for days in LIVES:
             dose = stock(sends["person_id"], sends["sent_at"], days)
-            fits = {name: _logistic(np.column_stack([dose, known]), y, code) for name, y in outcomes.items()}
+            fits = {name: logistic(np.column_stack([dose, known]), y, code) for name, y in outcomes.items()}
             total = sum(fit[2] for fit in fits.values())
             if best is None or total > best[0] + 1e-9:
                 best = (total, days, dose, fits)
         assert best is not None
         _, self.days_, dose, adjusted = best
-        bare = {name: _logistic(dose[:, None], y, code) for name, y in outcomes.items()}
+        bare = {name: logistic(dose[:, None], y, code) for name, y in outcomes.items()}
         harm = {"reacted": -1, "unsubscribed": 1}
         self.effects_ = pd.DataFrame(
             [
@@ -251,7 +251,7 @@ class PressureModel(BaseEstimator):
         return model
 
 
-def _logistic(X: Array, y: Array, person: NDArray[np.int64]) -> tuple[Array, Array, float]:
+def logistic(X: Array, y: Array, person: NDArray[np.int64]) -> tuple[Array, Array, float]:
     """Return the weights (constant first), their errors robust to persons, and the log-likelihood."""
     wide = np.column_stack([np.ones(len(X)), X])
     w = np.zeros(wide.shape[1])

@@ -163,8 +163,9 @@ class Scorer:
         return self._features(X)[list(self._served_columns().names)]
 
     def judge(
-        self, X: pd.DataFrame, y: ArrayLike, *, groups: ArrayLike | None, today: pd.DataFrame
-    ) -> Scorer:
+        self, X: pd.DataFrame, y: ArrayLike, *, groups: ArrayLike | None, today: pd.DataFrame,
+        times: float = 2.0,
+    ) -> Scorer:  # fmt: skip
         """Judge a kept scorer again on later rows: who decides, the model or its rule.
 
         Parameters
@@ -177,6 +178,8 @@ class Scorer:
             The unit of each row.
         today : DataFrame
             Features of the reference population, on which tiers are cut again where the decider changed.
+        times : float
+            As in `served`.
 
         Returns
         -------
@@ -187,7 +190,7 @@ class Scorer:
             return self
         rows, before = X.reindex(columns=self.columns()), self.rule_decides
         model_p = self.classifier.predict_proba(rows[list(self.classifier.columns_.names)])[:, 1]
-        self.verdict = served(y, model_p, self.rule.predict_proba(rows)[:, 1], groups=groups)
+        self.verdict = served(y, model_p, self.rule.predict_proba(rows)[:, 1], groups=groups, times=times)
         if self.rule_decides != before:
             population = self.tiers.reference_population_
             self.fit_tiers(today.reindex(columns=self.columns()), population, self.tiers)

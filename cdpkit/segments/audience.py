@@ -11,7 +11,7 @@ import pandas as pd
 
 from cdpkit.errors import CdpkitError, FaultsError, NotEnoughDataError
 from cdpkit.schema import TABLES
-from cdpkit.segments import contact, ledger, mastery, people
+from cdpkit.segments import contact, ledger, mastery, people, wishes
 from cdpkit.segments.contact import ADDRESSES
 from cdpkit.segments.ledger import Cap
 from cdpkit.segments.offers import Offer
@@ -37,6 +37,7 @@ REASONS = (
     "not_eligible",
     "already_bought",
     "excluded",
+    "wished",
     "capped",
     "too_recent",
     "bought_lately",
@@ -48,7 +49,7 @@ REASONS = (
 LIFTED = ("already_bought", "excluded", "capped", "too_recent", "bought_lately")
 
 #: Reasons whose persons may come from elsewhere: see `build`.
-_GIVEN = ("suspended", "source_terms", "not_eligible", "excluded", "capped", "too_recent")
+_GIVEN = ("suspended", "source_terms", "not_eligible", "excluded", "wished", "capped", "too_recent")
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ class Audience:
         Leave out who was sent anything within this many days, on whichever channel; 0 for none.
     caps : tuple of Cap
         Leave out who reached one of these caps of contacts; see `cdpkit.segments.ledger`.
+    topic : str
+        What the message is about, for those who asked for certain subjects only.
+    wishes : bool
+        Whether to leave out who asked for another channel, another subject or fewer messages: see
+        `cdpkit.segments.wishes`.
     barred_sources : tuple of str
         Sources whose terms forbid this use: an address that comes from one is not written to.
 
@@ -113,6 +119,8 @@ class Audience:
     offer: Offer | None = None
     rest_days: int = 0
     caps: tuple[Cap, ...] = ()
+    topic: str = ""
+    wishes: bool = True
     barred_sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -153,12 +161,15 @@ class AudienceResult:
         One row a candidate, in the columns of table ``audiences``.
     waterfall : DataFrame
         ``reason, n_out, n_left``: the first row is the candidates, the last is who is kept.
+    sent_on : Timestamp
+        Day on which the message is to leave: suspensions and caps are those of that day.
     """
 
     audience: Audience
     as_of: pd.Timestamp
     candidates: pd.DataFrame
     waterfall: pd.DataFrame
+    sent_on: pd.Timestamp | None = None
 
     @property
     def members(self) -> list[str]:
@@ -171,6 +182,7 @@ def build(
     audience: Audience,
     *,
     as_of: pd.Timestamp,
+    sent_on: pd.Timestamp | None = None,
     blocked: Mapping[str, pd.DataFrame] | None = None,
 ) -> AudienceResult:
     """Apply an audience's rule at a date, and say why each candidate is kept or left out.
@@ -187,9 +199,12 @@ def build(
         The rule, the channel and the precautions.
     as_of : Timestamp
         Date of the scores.
+    sent_on : Timestamp, optional
+        When the message is to leave; `as_of` by default. Suspensions, caps and the rest since the last
+        message are judged then.
     blocked : mapping of str to DataFrame, optional
-        Further persons to leave out (``person_id``) by reason. Who is suspended at `as_of` is left out
-        anyway.
+        Further persons to leave out (``person_id``) by reason. Who is suspended on the day of sending is
+        left out anyway.
 
     Returns
     -------
@@ -211,10 +226,11 @@ def build(
         raise NotEnoughDataError(
             "an audience must have scores to choose from", f"no score of {audience.model}", "Run its notebook"
         )
+    day = as_of if sent_on is None else pd.Timestamp(sent_on)
     engine.register("_by_hand", mastery.overridden(engine, audience.name))
     engine.materialise("_candidates", _candidates(engine, audience, as_of))
     contact.prepare(engine, audience.channel, "_candidates")
-    tests = _tests(engine, audience, as_of, _blocked(engine, audience, as_of, blocked or {}))
+    tests = _tests(engine, audience, as_of, day, _blocked(engine, audience, day, blocked or {}))
     engine.materialise("_verdicts", _verdicts(audience, tests))
     found = engine.query("SELECT person_id, reason, decided_by FROM _verdicts ORDER BY place").to_pandas()
     counted = engine.query("SELECT reason, count(*) AS n FROM _verdicts GROUP BY reason").to_pandas()
@@ -229,7 +245,8 @@ def build(
         }
     )
     counts = dict(zip(counted["reason"].fillna(""), counted["n"], strict=True))
-    return AudienceResult(audience, as_of, candidates[list(TABLES["audiences"].names)], _waterfall(counts))
+    kept = candidates[list(TABLES["audiences"].names)]
+    return AudienceResult(audience, as_of, kept, _waterfall(counts), day)
 
 
 def _candidates(engine: Engine, audience: Audience, as_of: pd.Timestamp) -> str:
@@ -264,13 +281,16 @@ def _candidates(engine: Engine, audience: Audience, as_of: pd.Timestamp) -> str:
 
 
 def _blocked(
-    engine: Engine, audience: Audience, as_of: pd.Timestamp, given: Mapping[str, pd.DataFrame]
+    engine: Engine, audience: Audience, day: pd.Timestamp, given: Mapping[str, pd.DataFrame]
 ) -> dict[str, pd.DataFrame]:
     """Return the persons to leave out by reason: those given, the suspended, and who reached a cap."""
-    found = {"suspended": ledger.suspended(engine, as_of, channel=audience.channel)}
+    found = {"suspended": ledger.suspended(engine, day, channel=audience.channel)}
     if audience.caps:
-        found["capped"] = ledger.capped(engine, as_of, channel=audience.channel, caps=audience.caps)
-    for reason, frame in given.items():
+        found["capped"] = ledger.capped(engine, day, channel=audience.channel, caps=audience.caps)
+    asked = {}
+    if audience.wishes:
+        asked = wishes.against(engine, day, channel=audience.channel, topic=audience.topic)
+    for reason, frame in [*asked.items(), *given.items()]:
         found[reason] = pd.concat(
             [f[["person_id"]].astype("str") for f in (found.get(reason), frame) if f is not None]
         )
@@ -278,7 +298,11 @@ def _blocked(
 
 
 def _tests(
-    engine: Engine, audience: Audience, as_of: pd.Timestamp, blocked: Mapping[str, pd.DataFrame]
+    engine: Engine,
+    audience: Audience,
+    as_of: pd.Timestamp,
+    day: pd.Timestamp,
+    blocked: Mapping[str, pd.DataFrame],
 ) -> dict[str, str]:
     """Return the condition of each reason, over candidates ``c`` and contact facts ``f``."""
     strange = sorted(set(blocked) - set(_GIVEN))
@@ -300,7 +324,7 @@ def _tests(
     bought = f"""SELECT person_id FROM orders JOIN membership USING (node_id) WHERE known_to IS NULL
                  AND event_time >= {t} - INTERVAL {int(audience.quiet_days)} DAY AND cancelled_at IS NULL"""
     sent = f"""SELECT person_id FROM messages JOIN membership USING (node_id) WHERE known_to IS NULL
-               AND event_time >= {t} - INTERVAL {int(audience.rest_days)} DAY"""
+               AND event_time >= {people.literal(day)} - INTERVAL {int(audience.rest_days)} DAY"""
     tests = {
         "merged": "f.person_id IS NULL",
         "left_out": "c.person_id IN (SELECT person_id FROM _by_hand WHERE NOT include)",

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,7 +12,7 @@ import pandas as pd
 from cdpkit.errors import ConsentError, FaultsError, NotEnoughDataError
 from cdpkit.identity.hashing import identifier_hash, text_hash
 from cdpkit.normalise import phone_key
-from cdpkit.segments import contact, people
+from cdpkit.segments import contact, ledger, people
 from cdpkit.segments.audience import REASONS, Audience, AudienceResult
 from cdpkit.segments.destinations import SAID, SCORED, Column, Destination, Processor, destination
 from cdpkit.segments.sheets import clear_addresses, render
@@ -39,12 +38,15 @@ class Handover:
         The file.
     manifest : dict
         What it says of itself; `faults` in it say why it may not leave.
+    batches : tuple of bytes
+        The file as it is delivered: one part, or several where the destination takes so many rows at most.
     """
 
     result: AudienceResult
     persons: pd.Series
     content: bytes
     manifest: dict[str, Any]
+    batches: tuple[bytes, ...] = ()
 
     @property
     def faults(self) -> list[str]:
@@ -62,6 +64,7 @@ def plan(
     processor: Processor | None = None,
     value_model: str = "",
     currency: str = "EUR",
+    sent_on: pd.Timestamp | None = None,
 ) -> Handover:
     """Make the file of an audience for one destination, and say what stops it: nothing is written.
 
@@ -86,6 +89,9 @@ def plan(
         Model whose score is the value, the tier and the decile of the file; the audience's by default.
     currency : str
         Of the predicted value, which scores hold in minor units and the file in whole ones.
+    sent_on : Timestamp, optional
+        The day it leaves; the audience's by default. Who is suspended or has reached a cap on that day is
+        out, whatever was so when the audience was built.
 
     Returns
     -------
@@ -104,6 +110,8 @@ def plan(
     audience = result.audience
     columns = place.resolved(audience.channel)
     kept = result.candidates.loc[result.candidates["included"], ["person_id"]].astype("str")
+    day = pd.Timestamp(sent_on or result.sent_on or result.as_of)
+    kept, resting = _awake(engine, audience, kept, day)
     engine.register(_LEAVING, kept)
     said = {
         "audience": audience.name,
@@ -128,14 +136,19 @@ def plan(
     frame = frame[stays].assign(_p=raw.loc[stays, "person_id"]).sort_values(keys, na_position="last")
     persons, frame = frame.pop("_p").reset_index(drop=True), _typed(frame.reset_index(drop=True))
     faults = _faults(place, frame, model, value_model)
-    content = render(frame, place.form, {**said, "destination": to})
+    about = {**said, "destination": to}
+    content = render(frame, place.form, about)
+    cuts = range(0, max(len(frame), 1), place.batch or max(len(frame), 1))
+    batches = [content]
+    if len(cuts) > 1:
+        batches = [render(frame.iloc[at : at + place.batch], place.form, about) for at in cuts]
     steps: list[dict] = [*result.waterfall.to_dict(orient="records")]
-    steps += _steps(
-        len(kept), no_key=int(keyless.sum()), same_key=int(twice.sum()), no_value=int(unvalued.sum())
-    )
+    counted = {"no_key": int(keyless.sum()), "same_key": int(twice.sum()), "no_value": int(unvalued.sum())}
+    steps += _steps(len(kept) + sum(resting.values()), **resting, **counted)
     manifest = {
         "audience": audience.name,
         "as_of": result.as_of.isoformat(),
+        "sent_on": day.isoformat(),
         "purpose": purpose,
         "purposes": [purpose],
         "channel": audience.channel,
@@ -148,20 +161,28 @@ def plan(
         "columns": list(frame.columns),
         "schema": [{"name": c.name, "type": str(frame[c.name].dtype), "how": c.how} for c in columns],
         "consent": asked,
-        "rule": {"model": audience.model, "where": audience.where, "quiet_days": audience.quiet_days},
+        "rule": {
+            "model": audience.model,
+            "where": audience.where,
+            "quiet_days": audience.quiet_days,
+            "caps": [asdict(cap) for cap in audience.caps],
+        },
         "inputs": {"scores": model or None, "as_of": result.as_of.isoformat()},
         "counts": {
             "candidates": len(result.candidates),
             "included": len(frame),
             "control": int((result.candidates["excluded_by"] == "control").sum()),
         },
-        "batches": math.ceil(len(frame) / place.batch) if place.batch else min(len(frame), 1),
+        "batches": [
+            {"rows": len(frame.iloc[at : at + (place.batch or len(frame))]), "sha256": _digest(part)}
+            for at, part in zip(cuts, batches, strict=True)
+        ],
         "waterfall": steps,
         "decided_by": sorted(result.candidates["decided_by"].unique().tolist()),
         "faults": faults,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": _digest(content),
     }
-    return Handover(result, persons, content, manifest)
+    return Handover(result, persons, content, manifest, tuple(batches))
 
 
 def export(run: Run, result: AudienceResult, *, to: str = "matching", **options: Any) -> dict:
@@ -202,6 +223,10 @@ def export(run: Run, result: AudienceResult, *, to: str = "matching", **options:
     folder = run.workspace.exports / activation_id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / file).write_bytes(handover.content)
+    if len(handover.batches) > 1:
+        for number, (part, told) in enumerate(zip(handover.batches, manifest["batches"], strict=True), 1):
+            told["file"] = f"audience-{number:04d}.{handover.manifest['form']}"
+            (folder / told["file"]).write_bytes(part)
     (folder / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False, indent=1), "utf-8")
     _log(run, handover, activation_id)
     return manifest
@@ -234,7 +259,9 @@ def stored(engine: Engine, name: str) -> AudienceResult:
     if found.empty or told.empty:
         raise NotEnoughDataError("an audience to export must be stored", name, "Run the audiences notebook")
     said = json.loads(json.loads(told["content"].iloc[0])[0]["content"])
-    audience = Audience(name, said["rule"]["model"], said["rule"]["where"], channel=said["channel"])
+    rule = said["rule"]
+    caps = tuple(ledger.Cap(**cap) for cap in rule.get("caps", ()))
+    audience = Audience(name, rule["model"], rule["where"], channel=said["channel"], caps=caps)
     found["included"] = found["included"].astype(bool)
     left, rows = len(found), [("candidates", 0, len(found))]
     for reason in REASONS:
@@ -243,6 +270,24 @@ def stored(engine: Engine, name: str) -> AudienceResult:
         rows.append((reason, out, left))
     waterfall = pd.DataFrame(rows, columns=["reason", "n_out", "n_left"])
     return AudienceResult(audience, pd.Timestamp(found["as_of"].iloc[0]), found, waterfall)
+
+
+def _awake(
+    engine: Engine, audience: Audience, kept: pd.DataFrame, day: pd.Timestamp
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Leave out who is suspended, or has had enough, on the day of sending; count them by reason."""
+    out = {"suspended_that_day": ledger.suspended(engine, day, channel=audience.channel)}
+    if audience.caps:
+        out["capped_that_day"] = ledger.capped(engine, day, channel=audience.channel, caps=audience.caps)
+    counted = {}
+    for reason, frame in out.items():
+        gone = kept["person_id"].isin(frame["person_id"].astype("str"))
+        counted[reason], kept = int(gone.sum()), kept[~gone].reset_index(drop=True)
+    return kept, counted
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _permit(place: Destination, purpose: str, processor: Processor | None) -> None:

@@ -26,11 +26,16 @@ _KNOWN = (
     "capped",
     "suspended",
     "left_out",
-    "source_terms",
     "not_eligible",
     "already_bought",
     "excluded",
+    "wished",
     "too_recent",
+    "suspended_that_day",
+    "capped_that_day",
+    "no_key",
+    "same_key",
+    "no_value",
 )
 
 
@@ -108,6 +113,7 @@ def _waterfall(audience: Mapping[str, Any], k: int) -> Html:
     rows += [
         _step(reason_words(step["reason"]), step["n_out"], step["n_left"], start, k)
         for step in audience["waterfall"]
+        if step["n_out"] != 0
     ]
     rows.append(_step(text("export.contacted"), None, audience["people"], start, k, "left"))
     cells = [

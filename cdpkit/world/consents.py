@@ -12,7 +12,7 @@ from cdpkit.world.plan import DAY, Plan
 from cdpkit.world.visits import Visits
 
 PURPOSES = ["stitching", "profiling", "activation"]
-CHANNELS = ["email", "sms", "call", "post", "*"]
+CHANNELS = ["email", "sms", "call", "post", "*", "push", "app", "kiosk"]
 _STATUS = ["denied", "granted"]
 _TEXTS = ["CRM-2023", "CRM-2025"]
 _BANNERS = ["web-v3", "web-v4"]
@@ -40,7 +40,16 @@ def contacts(
     """
     rule, me = plan.rules.consents, Draws(plan.seed, persons.unit[person])
     rows: list[tuple[np.ndarray, int, int, np.ndarray, np.ndarray]] = []
-    for channel, share in enumerate((rule.email, rule.sms, rule.call, rule.post)):
+    shares = {
+        0: rule.email,
+        1: rule.sms,
+        2: rule.call,
+        3: rule.post,
+        5: rule.push,
+        6: rule.app,
+        7: rule.kiosk,
+    }
+    for channel, share in shares.items():
         yes = me.chance(share, "consent", channel)
         recorded = yes | me.chance(0.7, "refusal recorded", channel)
         rows.append((np.flatnonzero(recorded), 2, channel, yes, created))

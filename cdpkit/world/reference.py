@@ -69,3 +69,22 @@ def reference(
         times=max(times, 2), replicates=replicates,
     )  # fmt: skip
     return main.merge(found[["person", "best", "oracle"]], on="person")[COLUMNS].reset_index(drop=True)
+
+
+def intents(workspace: Workspace) -> pd.DataFrame:
+    """Return what each visit was for, where the exports came from a world of known truth.
+
+    Returns
+    -------
+    DataFrame
+        ``source, record_id`` (the cookie), ``started_at, intent``; empty without truth.
+    """
+    path = workspace.truth / "sessions.parquet"
+    if not path.is_file():
+        return pd.DataFrame(columns=["source", "record_id", "started_at", "intent"]).astype(
+            {"record_id": "str", "started_at": "datetime64[us]", "intent": "str"}
+        )
+    told = pd.read_parquet(path, columns=["cookie_id", "started_at", "intent"])
+    return told.rename(columns={"cookie_id": "record_id"}).assign(source="web")[
+        ["source", "record_id", "started_at", "intent"]
+    ]

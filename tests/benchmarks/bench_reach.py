@@ -66,6 +66,16 @@ def spent(work: Callable[[], Any]) -> tuple[Any, float]:
     return done, round(time.process_time() - started, 2)
 
 
+def fastest(work: Callable[[], Any], runs: int = 5) -> float:
+    """Return the CPU seconds of the fastest of some runs, in milliseconds' precision."""
+    taken = []
+    for _ in range(runs):
+        started = time.process_time()
+        work()
+        taken.append(time.process_time() - started)
+    return round(min(taken), 4)
+
+
 def distance(one: Any, two: Any) -> float:
     """Return the total-variation distance of two credits."""
     a, b = np.asarray(one, dtype=float), np.asarray(two, dtype=float)
@@ -315,10 +325,10 @@ import pandas as pd
 from ChannelAttribution import markov_model
 frame = pd.read_csv(sys.argv[1])
 seconds, credits = [], []
-for run in range(3):
+for run in range(5):
     started = time.process_time()
     told = markov_model(frame, "path", "total_conversions", var_value="total_conversion_value",
-                        var_null="total_null", seed=run + 1, verbose=False, flg_adv=False)
+                        var_null="total_null", seed=run + 1, verbose=False)
     seconds.append(time.process_time() - started)
     told = told["result"] if isinstance(told, dict) else told
     credits.append(told.set_index("channel_name")["total_conversions"].to_dict())
@@ -326,7 +336,7 @@ print(json.dumps({"seconds": seconds, "credits": credits}))
 """
 
 
-def _peer(raw: pd.DataFrame, ours: tuple[Any, float, float]) -> Any:
+def _peer(raw: pd.DataFrame) -> Any:
     """Run ChannelAttribution on the same file, in the Python that `CDPKIT_PEER_PYTHON` names."""
     python = os.environ.get("CDPKIT_PEER_PYTHON")
     if python is None:
@@ -334,20 +344,21 @@ def _peer(raw: pd.DataFrame, ours: tuple[Any, float, float]) -> Any:
     file = DATA / "attribution_paths" / "PathData.csv.gz"
     done = subprocess.run([python, "-c", _PEER, str(file)], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout.strip().splitlines()[-1])
-    paths = Paths.of(raw.rename(columns={"total_conversions": "conversions", "total_null": "nulls"}))
+    named = raw.rename(columns={"total_conversions": "conversions", "total_null": "nulls"})
+    paths, read = Paths.of(named), fastest(lambda: Paths.of(named))
     exact = pd.Series(markov(paths, paths.conversions), index=paths.channels)
-    _, solved = spent(lambda: markov(paths, paths.conversions))
+    solved = fastest(lambda: markov(paths, paths.conversions))
     far = [distance(pd.Series(one).reindex(exact.index), exact) for one in told["credits"]]
     best = min(told["seconds"])
     return {
         "cpu_seconds_of_order_1": {
             "ChannelAttribution": round(best, 3),
             "cdpkit": solved,
-            "cdpkit reading": ours[1],
+            "cdpkit reading": read,
         },
         "its_distance_to_the_exact_credit": far,
         "its_runs_differ": told["credits"][0] != told["credits"][1],
-        "bars": {"at_least_5_times_faster_with_reading": bool(best >= 5 * (solved + ours[1]))},
+        "bars": {"at_least_5_times_faster_with_reading": bool(best >= 5 * (solved + read))},
     }
 
 
@@ -358,7 +369,8 @@ def attribution() -> dict[str, Any]:
     frame = raw.rename(columns=named)[["path", "conversions", "nulls", "value"]]
     runs = []
     for run in range(2):
-        paths, read = spent(lambda r=run: Paths.of(frame.sample(frac=1, random_state=r)))
+        mixed = frame.sample(frac=1, random_state=run)
+        paths, read = spent(lambda f=mixed: Paths.of(f))
         credit, solved = spent(lambda p=paths: [markov(p, p.conversions, order) for order in (1, 2, 3)])
         runs.append((credit, read, solved))
     same = all(np.array_equal(a, b) for a, b in zip(runs[0][0], runs[1][0], strict=True))
@@ -366,7 +378,7 @@ def attribution() -> dict[str, Any]:
         "10,000 paths": {
             "cpu_seconds": {"reading": runs[0][1], "orders 1 to 3": runs[0][2]},
             "bit_identical_between_runs_and_row_orders": same,
-            "ChannelAttribution": _peer(raw, runs[0]),
+            "ChannelAttribution": _peer(raw),
         }
     }
     touches, *_ = journeys(1_000_000, orders=1)
@@ -578,7 +590,7 @@ def _world_visits(made: world.World) -> tuple[pd.DataFrame, pd.DataFrame]:
     return events[events["person_id"].isin(people)], truth[truth["person_id"].isin(people)]
 
 
-def journeys_in_the_world(seeds: int = 3, n: int = 2500) -> dict[str, Any]:
+def journeys_in_the_world(seeds: int = 3, n: int = 1500) -> dict[str, Any]:
     """Intent of planted visits and the next contact, on persons and on later days that taught nothing."""
     intents, nexts = [], []
     for seed in range(seeds):

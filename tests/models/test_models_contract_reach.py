@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from cdpkit.errors import FaultsError, IntegrityError
-from cdpkit.models import Attribution, Lookalike, Recommender, SendTime
+from cdpkit.models import Attribution, ChannelAffinity, Lookalike, Recommender, SendTime
 
 
 def people() -> tuple[pd.DataFrame, np.ndarray]:
@@ -81,6 +81,16 @@ def mail() -> pd.DataFrame:
     return frame.assign(reacted_at=(at + pd.Timedelta("1h")).where(clicked))
 
 
+def by_channels() -> pd.DataFrame:
+    """Messages by channels drawn at random to people of whom half react to text messages."""
+    frame, rng = mail(), np.random.default_rng(4)
+    text = rng.random(5000) < 0.5
+    liked = text == (frame["person_id"].str[1:].astype(int) % 2 == 0)
+    clicked = rng.random(5000) < np.where(liked, 0.4, 0.1)
+    frame["channel"] = np.where(text, "sms", "email")
+    return frame.assign(reacted_at=(frame["sent_at"] + pd.Timedelta("1h")).where(clicked))
+
+
 @dataclass(frozen=True)
 class Case:
     """An estimator, how it is fitted (rows in a given order), what it tells, and how it is spoilt."""
@@ -134,6 +144,16 @@ CASES = {
         {},
         lambda m: m.fit(touches()[0].drop(columns="channel").assign(ts="today", converted=7)),
         ("channel", "ts", "converted"),
+    ),
+    "channel_affinity": Case(
+        ChannelAffinity,
+        lambda m, shuffle: m.fit(shuffle(by_channels())),
+        lambda m: m.affinity(["p000", "p001", "nobody"]),
+        {"people": True},
+        lambda m: m.set_params(window_hours=0, half_life_days=-1).fit(
+            by_channels().drop(columns="channel").assign(sent_at="p003")
+        ),
+        ("window_hours", "half_life_days", "channel", "sent_at"),
     ),
     "send_time": Case(
         SendTime,

@@ -50,6 +50,7 @@ def fitted() -> tuple[SendTime, np.ndarray]:
     return SendTime(zone="UTC").fit(frame), likes
 
 
+@pytest.mark.req("MOD-06")
 def test_planted_hours_are_found(fitted: tuple[SendTime, np.ndarray]) -> None:
     """Nine persons in ten get an hour they like; half would, at everybody's best hour."""
     model, likes = fitted
@@ -71,6 +72,7 @@ def test_reactions_count_against_what_was_sent() -> None:
     assert (model.best(range(50), [10, 17])["hour"] == 17).all()
 
 
+@pytest.mark.req("MOD-06")
 def test_nothing_is_found_where_hours_do_not_matter() -> None:
     """Over 200 worlds of people who visit at their hours and react at any, nine preferences are served at most."""
     served = [
@@ -93,6 +95,7 @@ def test_somebody_seen_too_little_has_the_common_hour(fitted: tuple[SendTime, np
     assert told.loc["p000", "decided_by"] == "own hours"
 
 
+@pytest.mark.req("WHR-19")
 def test_an_hour_asked_for_wins(fitted: tuple[SendTime, np.ndarray]) -> None:
     """What a person declared is served and never drawn at random, whatever was learned."""
     declared = pd.DataFrame({"person_id": ["p000"], "hour": [13]})
@@ -140,6 +143,7 @@ def test_openings_and_too_few_reactions_are_refused() -> None:
         SendTime().fit(frame.head(40))
 
 
+@pytest.mark.req("MOD-06")
 def test_the_policy_logs_true_chances(fitted: tuple[SendTime, np.ndarray]) -> None:
     """Chances logged are those of the draws, and a tenth at least is left to chance."""
     model, likes = fitted
@@ -153,6 +157,7 @@ def test_the_policy_logs_true_chances(fitted: tuple[SendTime, np.ndarray]) -> No
         model.policy(people, hours, explore=0.05)
 
 
+@pytest.mark.req("MOD-06")
 def test_the_value_of_own_hours_is_estimated_from_random_ones() -> None:
     """The estimate from messages at random hours covers the true value of the hours chosen, 95 times in 100."""
     rng = np.random.default_rng(0)

@@ -29,6 +29,7 @@ def trial(kind: str, n: int = 4000, seed: int = 0) -> tuple[pd.DataFrame, np.nda
     return X, y.astype(float), treated, np.asarray(effect)
 
 
+@pytest.mark.req("MOD-18")
 def test_persuadables_and_sleeping_dogs_are_told_apart() -> None:
     """Nine in ten of those whom treating helps or harms are on their side of zero."""
     X, y, treated, effect = trial("one", 8000)
@@ -59,6 +60,7 @@ def test_a_learner_is_served_where_many_columns_matter() -> None:
     assert told(model) > told(rule) + 0.1
 
 
+@pytest.mark.req("MOD-18")
 @pytest.mark.parametrize("kind", ["none", "same"])
 def test_no_difference_is_found_where_there_is_none(kind: str) -> None:
     """Over 200 trials where nobody differs, people are said to differ nine times at most."""
@@ -77,6 +79,16 @@ def test_everybody_has_the_effect_on_the_whole_where_none_differs() -> None:
     assert not model.varies_
     assert np.unique(model.predict(X)).tolist() == [model.effect_]
     assert abs(model.effect_ - 0.05) < 3 * model.effect_se_
+
+
+@pytest.mark.req("MOD-18")
+def test_a_placebo_gives_no_uplift() -> None:
+    """With the treatment drawn again at random nobody differs, and the effect on the whole is near zero."""
+    X, y, treated, _ = trial("one", 6000, seed=3)
+    placebo = np.random.default_rng(8).permutation(treated)
+    model = UpliftRanker().fit(X, y, placebo)
+    assert not model.varies_ and abs(model.effect_) < 3 * model.effect_se_
+    assert np.ptp(model.predict(X)) == 0
 
 
 def test_qini_by_hand() -> None:

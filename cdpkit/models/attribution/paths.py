@@ -163,12 +163,16 @@ class Paths:
         frame = frame.sort_values(
             [c for c in ("path", "conversions", "nulls", "value") if c in frame], kind="stable"
         )
-        told = [[part.strip() for part in path.split(separator)] for path in frame["path"]]
-        if any(not part for path in told for part in path):
-            empty = sum(any(not part for part in path) for path in told)
+        told = frame["path"].tolist()
+        length = np.array([path.count(separator) + 1 for path in told])
+        # Spelt ones first, then stripped: there are few of them, and many touches.
+        place, spelt = pd.factorize(np.array(separator.join(told).split(separator), dtype=object))
+        code, channels = pd.factorize(np.array([part.strip() for part in spelt], dtype=object), sort=True)
+        flat, start = code[place], np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+        if "" in channels:
+            holds = np.add.reduceat((flat == list(channels).index("")).astype(int), start[:-1])
+            empty = int((holds > 0).sum())
             raise FaultsError("the paths", [f"a path must hold channels only; got {empty} with an empty one"])
-        flat, channels = pd.factorize(np.array([p for path in told for p in path], dtype=object), sort=True)
-        start = np.concatenate([[0], np.cumsum([len(path) for path in told])]).astype(np.int64)
         zero = np.zeros(len(frame))
         nulls, value = (frame[c].to_numpy(dtype=float) if c in frame else zero for c in ("nulls", "value"))
         return cls(

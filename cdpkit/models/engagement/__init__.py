@@ -7,6 +7,7 @@ from cdpkit.models.engagement.providers import (
     COMPLAINTS_MOST,
     control_chart,
     provider,
+    providers,
     reputation,
 )
 from cdpkit.models.engagement.score import EngagementScore, saved
@@ -23,6 +24,7 @@ __all__ = [
     "history",
     "message_score",
     "provider",
+    "providers",
     "reputation",
     "saved",
     "sunset",

@@ -38,6 +38,30 @@ def provider(domain: str | None) -> str:
     return "other" if domain is None else _PROVIDER.get(str(domain).strip().lower(), "other")
 
 
+def providers(domains: pd.Series, persons: pd.Series, least: int = 20) -> pd.Series:
+    """Return who runs each mailbox: a known provider, else the domain itself where many share it.
+
+    Parameters
+    ----------
+    domains, persons : Series
+        Domain of the address and its owner, a row a message.
+    least : int
+        Persons who must share a domain that is no known provider: that of a few would tell who they are.
+
+    Examples
+    --------
+    >>> providers(pd.Series(["me.com", "Mail.Example", "mine.example"]), pd.Series([1, 2, 3]), 2).tolist()
+    ['apple', 'other', 'other']
+    """
+    spelt = domains.astype("str").str.strip().str.lower().where(domains.notna(), "")
+    shared = persons.groupby(spelt).nunique()
+    known = {}
+    for name, n in shared.items():
+        domain = str(name)
+        known[domain] = _PROVIDER.get(domain, domain if n >= least and domain else "other")
+    return spelt.map(known)
+
+
 def control_chart(
     sends: pd.DataFrame,
     outcome: str = "complaint",
@@ -72,7 +96,7 @@ def control_chart(
     DataFrame
         ``provider, week`` (its first day), ``sent, happened, rate, centre, low, high`` (limits),
         ``signal``: ``above``, ``below`` or empty; ``threshold``: for complaints, ``over 0.3 %`` or
-        ``over 0.1 %`` where the rate is, by Google's guidelines.
+        ``over 0.1 %`` where the rate surely is, by Google's guidelines.
 
     Examples
     --------
@@ -82,7 +106,7 @@ def control_chart(
     >>> sends = pd.DataFrame({"provider": "gmail", "sent_at": sent, "complained_at": sent.where(marked)})
     >>> chart = control_chart(sends, as_of="2026-03-12")
     >>> chart[["rate", "signal", "threshold"]].tail(2).values.tolist()
-    [[0.001, '', 'over 0.1 %'], [0.012, 'above', 'over 0.3 %']]
+    [[0.001, '', ''], [0.012, 'above', 'over 0.3 %']]
     """
     needed = ("provider", "sent_at", OUTCOMES.get(outcome, outcome))
     faults = [f"column `{c}` must be present" for c in needed if c not in sends]
@@ -105,7 +129,9 @@ def control_chart(
     if not parts:
         return pd.DataFrame(columns=columns)
     chart = pd.concat(parts, ignore_index=True)
-    chart["threshold"] = _threshold(chart["rate"]) if outcome == "complaint" else ""
+    # One complaint in a small week is over any limit: the lower end of the rate's 95 % interval has to be.
+    sure = beta.ppf(0.025, chart["happened"].clip(lower=1e-9), chart["sent"] - chart["happened"] + 1)
+    chart["threshold"] = _threshold(pd.Series(sure)) if outcome == "complaint" else ""
     return chart[columns]
 
 
@@ -125,6 +151,8 @@ def _limits(rows: pd.DataFrame, level: float) -> pd.DataFrame:
         # The centre is an estimate too: its own error widens the limits.
         n = 1 / (spread / sent[k] + spread / others[k])
         low[k], high[k] = beta.ppf([level, 1 - level], max(n * c, 1e-9), n * (1 - c) + 1)
+        # Where even none at all is no surprise, no rate is too low.
+        low[k] = 0.0 if (1 - c) ** n > level else low[k]
     rate = rows["rate"].to_numpy()
     signal = np.where(rate > high, "above", np.where(rate < low, "below", ""))
     return rows.assign(centre=np.nan if alone else centre, low=low, high=high, signal=signal)

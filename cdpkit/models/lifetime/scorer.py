@@ -51,14 +51,15 @@ class ValueScorer(Scorer):
         return np.full(len(X), np.nan)
 
     def judge(
-        self, X: pd.DataFrame, y: ArrayLike, *, groups: ArrayLike | None, today: pd.DataFrame
-    ) -> ValueScorer:
+        self, X: pd.DataFrame, y: ArrayLike, *, groups: ArrayLike | None, today: pd.DataFrame,
+        times: float = 2.0,
+    ) -> ValueScorer:  # fmt: skip
         """Judge a kept scorer again on later rows, in normalised Gini of what was spent."""
         if self.rule is None or self.tiers is None:
             return self
         rows, before = X.reindex(columns=self.columns()), self.rule_decides
         model = self.classifier.predict(rows[list(self.classifier.columns_.names)])
-        self.verdict = served_value(y, model, self.rule.predict(rows), groups=groups)
+        self.verdict = served_value(y, model, self.rule.predict(rows), groups=groups, times=times)
         if self.rule_decides != before:
             population = self.tiers.reference_population_
             self.fit_tiers(today.reindex(columns=self.columns()), population, self.tiers)

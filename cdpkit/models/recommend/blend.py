@@ -81,7 +81,7 @@ def top(score: Array, k: int) -> NDArray[np.int64]:
     return np.take_along_axis(part, order, 1).astype(np.int64)
 
 
-def choose(seen: Interactions, cut: np.datetime64, learned: Parts, task: str) -> Blend:
+def choose(seen: Interactions, cut: np.datetime64, learned: Parts, task: str, *, times: float = 2.0) -> Blend:
     """Choose the weights on purchases from `cut` on, by parts learned before.
 
     Persons are put in two halves: weights chosen on one are judged on the other, so that the verdict
@@ -97,6 +97,8 @@ def choose(seen: Interactions, cut: np.datetime64, learned: Parts, task: str) ->
         Learned before `cut`.
     task : {"new", "again"}
         Whether products bought before are left out.
+    times : float
+        Standard errors by which the blend must beat its rule; infinity switches it off.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def choose(seen: Interactions, cut: np.datetime64, learned: Parts, task: str) ->
     for own, other in ((half, ~half), (~half, half)):
         picked[other] = gains[int(gains[:-1, own].mean(axis=1).argmax()), other]
     gap = paired(-picked, -gains[-1])
-    verdict = Verdict("model" if gap.better(2.0) else "rule", -gap.mean, gap.se, gap.units, "ndcg")
+    verdict = Verdict("model" if gap.better(times) else "rule", -gap.mean, gap.se, gap.units, "ndcg")
     best = int(gains[:-1].mean(axis=1).argmax())
     weights, life = candidates[best]
     rows = [(w, own, gains[k].mean(), k == best) for k, (w, own) in enumerate(candidates)]

@@ -48,6 +48,8 @@ class Recommender(BaseEstimator):
         Baskets that must hold both products of a rule.
     ease_up_to : int
         Products up to which EASE is used.
+    serve : {"auto", "rule"}
+        ``rule`` switches the blend off: recent popularity and own habits are all that is served.
     n_jobs : int
         Threads of the linear algebra.
 
@@ -83,6 +85,7 @@ class Recommender(BaseEstimator):
         min_buyers: int = 5,
         min_baskets: int = 10,
         ease_up_to: int = 10_000,
+        serve: str = "auto",
         n_jobs: int = 1,
     ) -> None:
         self.popular_days = popular_days
@@ -90,6 +93,7 @@ class Recommender(BaseEstimator):
         self.min_buyers = min_buyers
         self.min_baskets = min_baskets
         self.ease_up_to = ease_up_to
+        self.serve = serve
         self.n_jobs = n_jobs
 
     seen_: Interactions | None
@@ -132,6 +136,8 @@ class Recommender(BaseEstimator):
     def _check_parameters(self) -> None:
         names = ("popular_days", "validation_days", "min_buyers", "min_baskets", "ease_up_to")
         faults = [f"`{n}` must be >= 1; got {getattr(self, n)}" for n in names if getattr(self, n) < 1]
+        if self.serve not in ("auto", "rule"):
+            faults.append(f"`serve` must be auto or rule; got {self.serve!r}")
         if faults:
             raise FaultsError("what Recommender was given", faults)
 
@@ -142,7 +148,8 @@ class Recommender(BaseEstimator):
         before = seen.rows(seen.ts < cut)
         rules = association_rules(before, least=self.min_baskets)
         learned = self._learn(before, cut, rules)
-        found = {task: choose(seen, cut, learned, task) for task in TASKS}
+        times = np.inf if self.serve == "rule" else 2.0
+        found = {task: choose(seen, cut, learned, task, times=times) for task in TASKS}
         self.weights_ = {task: blend.weights for task, blend in found.items()}
         self.half_life_ = found["again"].half_life
         self.verdicts_ = {task: blend.verdict for task, blend in found.items()}
