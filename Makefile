@@ -70,8 +70,8 @@ pictures: setup browser  ## the pictures of the README, from the workspace of th
 	$(BIN)/python tests/pictures.py --home . --out dashboards/pictures >/dev/null
 	rm -f dashboards/pictures/*-whole.png
 
-lab: setup  ## JupyterLab on the notebooks
-	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir . --LabApp.news_url=
+lab: setup  ## JupyterLab on the notebooks, the tour first
+	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir . --LabApp.news_url= notebooks/00_tour.ipynb
 
 wheel: setup  ## build the wheel that models name as their requirement
 	$(BIN)/python -m hatchling build -t wheel

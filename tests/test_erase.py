@@ -13,11 +13,13 @@ import sqlite3
 import stat
 import threading
 import time
+import zipfile
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -589,6 +591,32 @@ def test_ids_that_became_numbers_are_found_in_parquet(tmp_path: Path) -> None:
     pq.write_table(pa.table({"CustomerID": ids, "client_id": texts, "n": [17850.0] * 6}), path)
     assert scrub(path, HER, None, lambda aside, found: None) == Scrubbed(2)
     assert pq.read_table(path)["client_id"].to_pylist() == ["2", "3", "4", "5"]
+
+
+@pytest.mark.req("GOV-09")
+def test_their_rows_leave_every_sheet_of_a_workbook(tmp_path: Path) -> None:
+    """By name or by id, a number included, in a hidden sheet too; what is drawn beside the cells is told."""
+    path = tmp_path / "suivi.xlsx"
+    book = openpyxl.Workbook()
+    first, second = book.active, book.create_sheet("Autres")
+    second.sheet_state = "hidden"
+    for row in (["customer_id", "n", "nom"], [17850, 3, "x"], [17851, 17850, "y"]):
+        first.append(row)
+    for row in (["note"], ["vu avec Zéphyrine Quetzalis"], ["rien"]):
+        second.append(row)
+    book.save(path)
+    done = scrub(path, HER, None, lambda aside, found: None)
+    assert done == Scrubbed(2)
+    left = openpyxl.load_workbook(path)
+    assert [list(row) for row in left["Sheet"].values] == [["customer_id", "n", "nom"], [17851, 17850, "y"]]
+    assert [row[0] for row in left["Autres"].values] == ["note", "rien"]
+    with zipfile.ZipFile(path) as parts:
+        assert not any(b"Quetzalis" in parts.read(name) for name in parts.namelist())
+    before = path.read_bytes()
+    assert scrub(path, HER, None, lambda aside, found: None) == Scrubbed(0) and path.read_bytes() == before
+    with zipfile.ZipFile(path, "a") as parts:
+        parts.writestr("xl/media/image1.png", b"a picture")
+    assert scrub(path, HER, None, lambda aside, found: None) == Scrubbed(0, searched=False)
 
 
 def test_a_page_keeps_its_keys_and_codes() -> None:

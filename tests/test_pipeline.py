@@ -12,10 +12,12 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import nbformat
 import pandas as pd
 import pytest
+from nbclient import NotebookClient
 
-from cdpkit import consent, notebooks, tracking
+from cdpkit import consent, metrics, notebooks, tracking
 from cdpkit.definitions import HotProspectDefinition
 from cdpkit.engine import DuckDBEngine
 from cdpkit.lake.suppression import normal
@@ -56,6 +58,28 @@ def test_one_command_goes_from_raw_files_to_page_and_export(demo: SimpleNamespac
     content = (folder / "audience.csv").read_bytes()
     assert hashlib.sha256(content).hexdigest() == manifest["sha256"]
     assert len(list(csv.DictReader(content.decode().splitlines()))) == manifest["counts"]["included"] > 0
+
+
+@pytest.mark.req("GOV-02", "MEA-01")
+def test_a_figure_is_the_same_in_notebook_table_and_page(demo: SimpleNamespace) -> None:
+    """What the dictionary computes today is what the notebook of maturity reported and both pages hold."""
+    lake = demo.workspace.lake()
+    home, maturity = lake.page("home"), lake.page("maturity")
+    end = pd.Timestamp(home["data_up_to"]) + pd.Timedelta(days=1)
+    now = metrics.compute(demo.engine, end).set_index("metric")["value"].to_dict()
+    assert {"click_rate", "repeat_rate", "revenue"} <= set(now)
+    for figures in (home["figures"], maturity["metrics"]):
+        assert {row["metric"]: row["value"] for row in figures} == pytest.approx(now, rel=1e-5)
+
+
+def test_the_tour_shows_what_the_night_left(demo: SimpleNamespace, tmp_path: Path) -> None:
+    """Its every cell runs on a published workspace, takes no lock and changes nothing; no night runs it."""
+    before = demo.workspace.lake().status()
+    notebook = nbformat.read(ROOT / "notebooks" / "00_tour.ipynb", as_version=4)
+    notebook.cells[1].source = f'home, language = {str(demo.workspace.home)!r}, "fr"'
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    assert demo.workspace.lake().status() == before
+    assert "tour" not in [path.stem[3:] for path in notebooks.steps(all=True)]
 
 
 @pytest.mark.req("SEG-15")
@@ -193,3 +217,19 @@ def test_the_template_runs_and_plain_papermill_does_too(demo: SimpleNamespace) -
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "output_type" in output.read_text(encoding="utf-8")
+
+
+@pytest.mark.req("SEG-10")
+def test_behaviour_and_socio_demographics_are_compared_with_the_lift_of_each(demo: SimpleNamespace) -> None:
+    """The notebook prints both lifts with intervals; in the world, where intent shows in visits, behaviour wins."""
+    verdict = notebooks.run("targeting", {"snapshots": 2}, demo.workspace)
+    assert verdict.status == "ok", verdict.reason
+    with DuckDBEngine(demo.workspace.lake()) as engine:
+        told = engine.query("SELECT content FROM reports WHERE model = 'targeting' AND name = 'targeting'")
+        lifts = pd.DataFrame(json.loads(told.to_pandas()["content"].item())).query("metric == 'lift_10'")
+    both = lifts.set_index("by")
+    assert (both["low"] < both["value"]).all() and (both["value"] < both["high"]).all()
+    assert both.loc["behavioural", "difference_low"] > 0 and both.loc["socio-demographic", "difference"] == 0
+    executed = json.loads(verdict.output.read_text("utf-8"))
+    printed = "".join(t for c in executed["cells"] for o in c.get("outputs", []) for t in o.get("text", []))
+    assert all(word in printed for word in ("socio-demographic lift_10", "behavioural lift_10", "high"))

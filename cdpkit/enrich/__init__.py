@@ -1,5 +1,6 @@
 """Enrichment: facts of places, days and third parties beside first-party ones, never in their stead."""
 
+from cdpkit.enrich.bought import bought
 from cdpkit.enrich.feeds import Feed, lake_feed, third_party_feed
 from cdpkit.enrich.join import Enriched, areas, attributes, holidays, third_party, weather
 from cdpkit.enrich.partner_visits import interest_gain, partner_visits, remove_source
@@ -12,6 +13,7 @@ __all__ = [
     "areas",
     "attributes",
     "audience_signals",
+    "bought",
     "holidays",
     "interest_gain",
     "lake_feed",

@@ -10,6 +10,7 @@ from cdpkit.enrich.feeds import Feed
 from cdpkit.errors import CdpkitError
 from cdpkit.identity.hashing import identifier_hash
 from cdpkit.normalise import fold, keys
+from cdpkit.schema import TABLES, Column, Table
 from cdpkit.sources.clean import postcode
 
 if TYPE_CHECKING:
@@ -79,6 +80,38 @@ class Enriched:
         coverage = self.coverage[self.coverage["feed"].isin(feeds)].reset_index(drop=True)
         unmatched = {name: found for name, found in self.unmatched.items() if name in feeds}
         return Enriched(self.frame.drop(columns=gone), kept, coverage, unmatched)
+
+    def write(self, run: Any, as_of: Any) -> Table:
+        """Write the added columns, a row a person, to table ``features_enriched``, in place of all others.
+
+        A column that was dropped is in the table no more: what was bought leaves with its switch.
+
+        Parameters
+        ----------
+        run : Run
+            Holds the workspace's lock.
+        as_of : datetime
+            Date of the rows.
+
+        Returns
+        -------
+        Table
+            Of the lake; the meaning of each column is its feed, with licence and vintage.
+        """
+        import pandas as pd
+
+        rows = self.frame[["person_id", *self.names()]].assign(as_of=pd.Timestamp(as_of))
+        terms = self.provenance.set_index("column")
+        own = [TABLES["labels"]["person_id"], TABLES["labels"]["as_of"]]
+        for name in self.names():
+            number = pd.api.types.is_numeric_dtype(rows[name])
+            rows[name] = rows[name].astype("float64" if number else "str")
+            said = ", ".join(str(terms.loc[name, word]) for word in ("provenance", "licence", "vintage"))
+            own.append(Column(name, "float64" if number else "string", f"{name}: {said}", f"{name} : {said}"))
+        en, fr = "Outside facts beside a person's own", "Des faits extérieurs à côté de ceux de la personne"
+        table = Table("features_enriched", ("person_id", "as_of"), tuple(own), en, fr)
+        run.lake.write(table, rows[list(table.names)], mode="overwrite")
+        return table
 
     def join(self, feed: Feed, ours: pd.DataFrame, theirs: pd.DataFrame, *, tell: bool = True) -> Enriched:
         """Add the columns of a feed by keys made on both sides.

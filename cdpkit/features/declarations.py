@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import ClassVar
+from unicodedata import combining, normalize
 
 from sqlglot import exp
 
@@ -311,8 +312,11 @@ def slug(value: str) -> str:
     --------
     >>> slug("Product Added")
     'product_added'
+    >>> slug("Beauté")
+    'beaute'
     """
-    return re.sub(r"[^a-z0-9]+", "_", value.lower()).strip("_") or "other"
+    bare = "".join(c for c in normalize("NFD", value.lower()) if not combining(c))
+    return re.sub(r"[^a-z0-9]+", "_", bare).strip("_") or "other"
 
 
 def _fill(template: str, words: Mapping[str, object]) -> str:

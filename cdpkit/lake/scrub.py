@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from cdpkit.lake.files import sync
 from cdpkit.lake.lines import Reading, columns_of, looks_tabular, records, split
+from cdpkit.lake.sheet import SHEETS, drop_rows
 from cdpkit.lake.traces import Traces, plain_id
 
 #: Rows in lines, with or without a header.
@@ -42,8 +43,8 @@ def scrub(
     Parameters
     ----------
     path : Path
-        By its ending: delimited text, JSON lines or Parquet lose rows, a SQLite file and any other text
-        lose values; each may be gzipped, but for the two binary ones. Of an unknown ending, only UTF-8
+        By its ending: delimited text, JSON lines, Parquet and workbooks lose rows, a SQLite file and any
+        other text lose values; each may be gzipped, but for the binary ones. Of an unknown ending, only UTF-8
         is taken for text.
     traces : Traces
         Whom to look for.
@@ -69,7 +70,9 @@ def scrub(
             from cdpkit.lake.database import strike
 
             return Scrubbed(*strike(path, traces))
-        if kind == ".parquet":
+        if kind in SHEETS and not zipped:
+            found, reading.whole = drop_rows(path, aside, traces, source)
+        elif kind == ".parquet":
             counted = _parquet(path, aside, traces, source)
             if counted is None:
                 return Scrubbed(0, searched=False)

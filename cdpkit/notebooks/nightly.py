@@ -24,6 +24,9 @@ from cdpkit.workspace import Workspace
 #: Topics of an ordinary night, in no order of their own: numbers of the files give it.
 CORE = ("load", "identity", "features", "appetence", "audiences", "maturity", "pages")
 
+#: Topics no night runs: they show what it left.
+ASIDE = ("tour",)
+
 #: Called before a step (no verdict yet) and after it: number from 1, how many, topic, verdict.
 Progress = Callable[[int, int, str, Verdict | None], None]
 
@@ -91,7 +94,8 @@ def steps(folder: Path | None = None, *, only: Sequence[str] | None = None, all:
         wanted = {find(topic, folder).stem[3:] for topic in only}
     else:
         # Numbers from 90 on are not of the night: the template is one.
-        wanted = {topic for topic, path in topics.items() if path.name < "90"} if all else set(CORE)
+        every = {topic for topic, path in topics.items() if path.name < "90" and topic not in ASIDE}
+        wanted = every if all else set(CORE)
     chosen = [path for topic, path in topics.items() if topic in wanted]
     if not chosen:
         raise NotebookError(

@@ -49,6 +49,21 @@ def parts(count: str, by: str | None = None) -> Guard:
     return guard
 
 
+def alone(count: str) -> Guard:
+    """Guard counts that share out nothing: each is hidden by itself when it is under `k`.
+
+    Examples
+    --------
+    >>> alone("n")([{"reason": "capped", "n": 3}, {"reason": "suspended", "n": 0}], 20)
+    [{'reason': 'capped', 'n': None}, {'reason': 'suspended', 'n': 0}]
+    """
+
+    def guard(rows: Rows, k: int) -> Rows:
+        return [{**row, count: row[count] if row[count] == 0 or row[count] >= k else None} for row in rows]
+
+    return guard
+
+
 def steps(count: str, by: str | None = None) -> Guard:
     """Guard counts that include one another: a step is left out where few people lie between two.
 

@@ -113,6 +113,7 @@ def _waterfall(audience: Mapping[str, Any], k: int) -> Html:
     rows += [
         _step(reason_words(step["reason"]), step["n_out"], step["n_left"], start, k)
         for step in audience["waterfall"]
+        if step["n_out"] != 0
     ]
     rows.append(_step(text("export.contacted"), None, audience["people"], start, k, "left"))
     cells = [

@@ -1,4 +1,4 @@
-"""Small groups on pages: bins merged until each is large enough to show."""
+"""Small groups on pages: bins merged until each is large enough, no two groups nearly the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cdpkit.disclosure import K, suppress
 
-__all__ = ["K", "merge_small", "suppress"]
+__all__ = ["K", "distinct", "merge_small", "suppress"]
 
 
 def merge_small(

@@ -84,6 +84,9 @@ def quotes(
             "valid_until": columns.iso(valid),
             "accepted_at": columns.iso(accepted_at, accepted),
             "declined_at": columns.iso(refused_at, refuses),
+            "need": columns.words(
+                plan.shop.category_of[plan.shop.group[facts["wanted"]]], plan.shop.categories
+            ),
         }
     )
     truth = pa.table(

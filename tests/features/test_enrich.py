@@ -12,6 +12,8 @@ from cdpkit import enrich, models
 from cdpkit.errors import CdpkitError, ContractError
 from cdpkit.features import catalogue
 from cdpkit.identity.hashing import identifier_hash
+from cdpkit.run import Run
+from cdpkit.workspace import Workspace
 
 FEEDS = enrich.sample("2026-01-01", 120, seed=1, emails=[f"p{n}@x.fr" for n in range(0, 40, 2)])
 
@@ -170,3 +172,30 @@ def test_one_switch_drops_all_third_party_columns_and_the_pipeline_still_runs(wo
         gone.coverage["feed"]
     )
     assert set(gone.names()) == set(rows.names()) - dropped
+
+
+@pytest.mark.req("DAT-14")
+def test_what_a_brand_declares_as_bought_is_stored_and_leaves_with_its_switch(tmp_path):
+    """A declared file becomes columns of `features_enriched`; without third parties the table has none of them."""
+    held = identifier_hash("email", "p0@x.fr", "google")
+    (tmp_path / "seller.csv").write_text(f"digest,income\n{held},2\n")
+    declared = tmp_path / "third_party.toml"
+    terms = 'columns = ["income"]\nlicence = "contract 7"\nvintage = "2026"\n'
+    declared.write_text(f'[seller]\nfile = "seller.csv"\nkey = "digest"\n{terms}')
+    rows = enrich.areas(
+        enrich.Enriched.of(people([("75001", None, 0, "p0@x.fr"), (None, None, 0, None)])), FEEDS["area"]
+    )
+    for feed in enrich.bought(declared).values():
+        rows = enrich.third_party(rows, feed)
+    with Run.begin(Workspace(tmp_path / "home"), "enrichment") as run:
+        stored = {}
+        for switch in (True, False):
+            kept = rows if switch else rows.without("third_party")
+            table = kept.write(run, "2026-05-01")
+            stored[switch] = run.lake.read("features_enriched", "head").to_pandas()
+            assert set(stored[switch]) == {"person_id", "as_of", *kept.names()} == set(table.names)
+        assert run.engine().query("SELECT count(*) AS n FROM features_enriched").to_pandas()["n"].item() == 2
+    assert stored[True]["seller__income"].tolist().count(2.0) == 1 and "seller__income" not in stored[False]
+    declared.write_text(f'[seller]\nfile = "gone.csv"\nkey = "digest"\n{terms}[other]\nfile = "seller.csv"\n')
+    with pytest.raises(ContractError, match="third party has 2 faults"):
+        enrich.bought(declared)

@@ -157,7 +157,10 @@ REPORTS: dict[str, dict[str, Rows]] = {
         "distribution": table(
             "figure sent answered returned silent_streak", ("mean", 4.2, 0.5, 0.1, 3.0), ("50%", 3.0, 0.0, 0.0, 2.0)
         ),
-        "months": table("month sent answered returned", ("2026-05", 400, 40, 4), ("2026-06", 7, 1, 0)),
+        "months": table(
+            "until persons sent answered returned silent",
+            (1748736000000, 120, 400, 40, 4, 0.7), (1751328000000, 7, 7, 1, 0, 0.9),
+        ),
         "held_back": table("reason n", ("capped", 40), ("suspended", 3)),
     },
     "maturity": {
@@ -229,7 +232,12 @@ def lake() -> dict[str, pd.DataFrame]:
         "persons": persons,
         "consents": consents,
         "products": pd.DataFrame(
-            {"product_id": ["P1", "P2"], "name": ["Tent", "Mat"], "source": "shop", "known_at": day}
+            {
+                "product_id": ["P1", "P2", "P4"],
+                "name": ["Tent", "Mat", "Lamp"],
+                "source": "shop",
+                "known_at": day,
+            }
         ),
     }
 
@@ -274,7 +282,8 @@ def _tried(day: pd.Timestamp) -> dict[str, pd.DataFrame]:
         "assignments": tests.assign(source="crm", known_at=day, event_time=day, propensity=0.5),
         "orders": pd.concat([orders, last], ignore_index=True),
         "order_lines": pd.DataFrame(
-            {"order_id": ["o0", "o1"], "line_no": 1, "node_id": [0, 1], "source": "shop", "product_id": ["P1", "P2"],
+            {"order_id": ["o0", "o1", "o2"], "line_no": 1, "node_id": [0, 1, 2], "source": "shop",
+             "product_id": ["P1", "P2", "P4"],
              "event_time": day, "known_at": day}
         ),
         "audiences": audiences.drop(columns="person").assign(as_of=T, included=True, decided_by="rule"),

@@ -12,8 +12,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from cdpkit import decisions
 from cdpkit.engine import DuckDBEngine
 from cdpkit.ui import pages
+from cdpkit.workspace import Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -22,13 +24,15 @@ TOKEN = "a-token-for-tests-only"
 PATIENCE = 90_000
 ERRORS = re.compile(r"traceback|undefined|\bNaN\b|\[object|\{\w+\}|\bnull\b|\bNone\b", re.I)
 REPORTED = [name for name in pages.PAGES if name not in ("appetence", "maturity", "home")]
-UNNAMED = """[...document.querySelectorAll('input, button, a, [role=img], [role=region]')].filter(
+UNNAMED = """[...document.querySelectorAll('input:not([type=hidden]), button, a, [role=img], [role=region]')].filter(
     e => !(e.labels?.length || e.ariaLabel || e.getAttribute('aria-labelledby') || e.textContent.trim())).length"""
 SAID = {
     "segments": {"fr": "69", "en": "69%"},
     "retention": {"fr": "30", "en": "30%"},
     "sales": {"fr": "20", "en": "20% of the twins"},
     "channels": {"fr": "bannières", "en": "display"},
+    "tests": {"fr": "1 essai sur 1", "en": "1 of 1 trials"},
+    "moments": {"fr": "18 h convient", "en": "18:00 suits"},
     "data": {"fr": "1 sources sur 2", "en": "1 of 2 sources"},
 }
 
@@ -40,14 +44,14 @@ def opened(
     tmp_path_factory: pytest.TempPathFactory,
     publish: Callable[..., None],
     serve: Callable[..., Any],
-) -> Iterator[tuple[Any, str]]:
-    """Serve every page of one publication; return a browser's page and the address."""
+) -> Iterator[tuple[Any, str, Workspace]]:
+    """Serve every page of one publication; return a browser's page, the address and the workspace."""
     from playwright.sync_api import sync_playwright
 
     home, folder = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("dashboards")
     built = pages.build(DuckDBEngine(frames=reported))
-    publish(home, {name: built[name] for name in REPORTED})
-    for name in REPORTED:
+    publish(home, {name: built[name] for name in (*REPORTED, "home", "maturity")})
+    for name in (*REPORTED, "maturity"):
         shutil.copy(ROOT / "dashboards" / f"{name}.ipynb", folder)
     with (
         serve(home, folder, home / "server.log", max_kernels=2, cull_after_s=600) as server,
@@ -56,7 +60,7 @@ def opened(
         browser = play.chromium.launch(**chromium, timeout=PATIENCE)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(PATIENCE)
-        yield page, server.url
+        yield page, server.url, Workspace.open(home)
         browser.close()
 
 
@@ -71,10 +75,10 @@ def _settles(page: Any, expression: str) -> bool:
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_a_page_reads_in_both_languages_and_fits_a_phone(
-    opened: tuple[Any, str], name: str, tmp_path: Path
+    opened: tuple[Any, str, Workspace], name: str, tmp_path: Path
 ) -> None:
     """The finding is told in both languages, nothing is left over or unnamed, nothing runs off the screen."""
-    page, url = opened
+    page, url, _ = opened
     folder = Path(os.environ.get("CDPKIT_SCREENSHOTS") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     page.set_viewport_size({"width": 1280, "height": 900})
@@ -91,3 +95,101 @@ def test_a_page_reads_in_both_languages_and_fits_a_phone(
         assert _settles(page, f"document.documentElement.scrollWidth <= {width + 1}")
         assert page.evaluate(UNNAMED) == 0
         page.screenshot(path=folder / f"{name}_{width}_{language}.png", full_page=True)
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The scanner of accessibility, from a package of the test environment."""
+    from importlib.resources import files
+
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+
+def _where(name: str) -> str:
+    return "/" if name == "home" else f"/page/{name}"
+
+
+@pytest.mark.parametrize("name", ["home", *REPORTED, "maturity"])
+def test_a_scan_of_accessibility_finds_nothing_serious(
+    opened: tuple[Any, str, Workspace], name: str, axe: str
+) -> None:
+    """WCAG 2.1 A and AA: no finding that is serious or critical, charts drawn and every part unfolded."""
+    page, url, _ = opened
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{url}{_where(name)}?lang=fr&token={TOKEN}")
+    assert _settles(page, "document.querySelectorAll('.plot:not(:has(svg))').length === 0")
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    page.evaluate(axe)
+    found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")["violations"]
+    bad = {
+        one["id"]: [node["html"][:120] for node in one["nodes"][:3]]
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    }
+    assert bad == {}
+
+
+def test_the_executive_view_reads_in_both_languages_and_fits_a_phone(
+    opened: tuple[Any, str, Workspace], tmp_path: Path
+) -> None:
+    """The value that leads, three actions, a tree; a tile opens its page in the language chosen."""
+    page, url, _ = opened
+    folder = Path(os.environ.get("CDPKIT_SCREENSHOTS") or tmp_path)
+    for language, width in (("fr", 1280), ("en", 390)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{url}/?lang={language}&token={TOKEN}")
+        words = page.inner_text("body")
+        assert not (found := ERRORS.search(words)), found
+        assert {"fr": "12\u202f345", "en": "12,345"}[language] in page.inner_text("h1")
+        assert page.locator(".week a").count() == 3 and page.locator(".branch").count() == 4
+        assert _settles(page, f"document.documentElement.scrollWidth <= {width + 1}")
+        page.screenshot(path=folder / f"home_{width}_{language}.png", full_page=True)
+    page.locator('a.tile[data-tile="retention"]').first.press("Enter")
+    assert _settles(page, "location.pathname === '/page/retention' && document.documentElement.lang === 'en'")
+
+
+def test_an_audience_is_asked_for_by_keyboard_beside_its_insight(opened: tuple[Any, str, Workspace]) -> None:
+    """A form unfolded and sent by keys alone; the language changes meanwhile and nothing typed is lost."""
+    page, url, workspace = opened
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"{url}/page/retention?lang=fr&token={TOKEN}")
+    box = page.locator("#at-risk .actions")
+    box.locator("summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    page.keyboard.type("Ines")
+    page.locator('[data-lang="en"]').click()
+    assert box.locator("input[name=author]").input_value() == "Ines" and box.locator("form").is_visible()
+    box.locator("input[name=reason]").focus()
+    page.keyboard.type("autumn")
+    page.keyboard.press("Enter")
+    box.locator(".outcome span:has-text('saved')").wait_for()
+    box.locator(".pending:has-text('Asked for')").wait_for()
+    (kept,) = [one for one in decisions.pending(workspace) if one.kind == "audience"]
+    assert kept.subject == "leaving_sms" and kept.author == "Ines" and kept.reason == "autumn"
+    assert kept.content == {"model": "churn", "where": "tier = 'hot'", "channel": "sms"}
+
+
+def test_a_list_of_complements_is_edited_by_mouse_and_by_keyboard(opened: tuple[Any, str, Workspace]) -> None:
+    """What the rules propose is shown; products are added, moved with the keys, removed and saved in order."""
+    page, url, workspace = opened
+    page.goto(f"{url}/page/sales?lang=en&token={TOKEN}")
+    form = page.locator("form.editor")
+    form.locator("select[name=product]").select_option("P2")
+    assert form.locator("li span").all_inner_texts() == ["Tent"], "the marketer's own list"
+    form.locator("select[name=add]").select_option("P4")
+    form.locator("[data-put]").click()
+    assert form.locator("li span").all_inner_texts() == ["Tent", "Lamp"]
+    form.get_by_label("Move Lamp up").focus()
+    page.keyboard.press("Enter")
+    assert form.locator("li span").all_inner_texts() == ["Lamp", "Tent"]
+    assert "number 1" in form.locator(".editor-say").inner_text()
+    assert page.evaluate("document.activeElement.closest('li')?.innerText.includes('Lamp')"), "focus follows"
+    form.locator("input[name=author]").fill("Ines")
+    form.locator("input[name=reason]").fill("new lamp")
+    page.keyboard.press("Enter")
+    form.locator(".outcome span:has-text('saved')").wait_for()
+    (kept,) = [one for one in decisions.pending(workspace) if one.kind == "complements"]
+    assert (kept.subject, kept.content) == ("P2", {"others": ["P4", "P1"]})

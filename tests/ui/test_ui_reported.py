@@ -84,11 +84,57 @@ def test_the_data_page_says_what_was_loaded(engine: DuckDBEngine, reported: dict
     assert [row["as_of"][:10] for row in payload["models"]["data"]["frames"]["quality"]] == ["2026-07-01"] * 2
     people = {(row["channel"], row["status"]): row["people"] for row in payload["consents"]}
     assert people == {("email", "granted"): 60, ("email", "denied"): 40, ("sms", "granted"): None}
-    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50}
+    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50, "beside": 0}
     assert [(row["source"], row["records"], row["matched"]) for row in payload["matches"]] == [
         ("shop", 100, 50),
         ("store", 50, 50),
     ]
+
+
+@pytest.mark.req("IDN-20")
+def test_the_data_page_says_what_the_next_level_lacks_and_counts_no_partners_cookie(
+    reported: dict[str, pd.DataFrame],
+) -> None:
+    """Beside the level of the base stands what most persons lack; 40 cookies of a partner are no persons."""
+    day = pd.Timestamp("2026-01-01")
+    cookies = pd.DataFrame(
+        {"node_id": range(900, 940), "source": "ads", "node_type": "cookie", "known_at": day}
+    )
+    cookies["record_id"] = cookies["node_id"].astype("str")
+    alone = pd.DataFrame(
+        {"node_id": range(900, 940), "person_id": [f"x{i}" for i in range(40)], "known_from": day}
+    )
+    match = pd.DataFrame(
+        {"node_id": [900], "source": "ads", "known_at": day, "event_time": day, "cookie_id": "k"}
+    )
+    told = {
+        "lacking": [
+            {"level": 1, "evidence": "demographics", "fr": "des données", "en": "demographic data",
+             "persons": 45, "alone": 0, "share": 0.75},
+        ],
+        "levels": [
+            {"level": level, "fr": f"n{level}", "en": f"name {level}", "persons": n, "share": n / 100}
+            for level, n in ((1, 60), (2, 40))
+        ],
+        "level_of_base": [{"level": 1, "anonymous": 0}],
+    }  # fmt: skip
+    line = pd.DataFrame(
+        [
+            {"model": "identity", "version": "", "as_of": day, "name": name, "content": json.dumps(rows)}
+            for name, rows in told.items()
+        ]
+    )
+    frames = reported | {
+        "nodes": pd.concat([reported["nodes"], cookies]),
+        "membership": pd.concat([reported["membership"], alone]),
+        "cookie_matches": match,
+        "reports": pd.concat([reported["reports"], line]),
+    }
+    payload = built("data", DuckDBEngine(frames=frames))
+    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50, "beside": 40}
+    html = shown("data", payload)
+    assert "demographic data: 75% of them" in html and "Beside, not counted" in html
+    assert "Ce qui manque à ces personnes" in html
 
 
 def test_the_retention_page_says_what_churn_and_value_reported(engine: DuckDBEngine) -> None:
@@ -181,3 +227,81 @@ def test_the_channels_page_says_how_mail_is_received(engine: DuckDBEngine) -> No
     assert "gmail" in html and "✗ 0.3% or more" in html and "⚠ 0,1" in html
     assert "tiny.example" not in html
     assert "silent beyond luck: 240" in html and "marked a message as spam: 3<" not in html
+
+
+@pytest.mark.req("IDN-21")
+def test_the_bases_own_view_stands_beside_the_trades_as_dated_context(engine: DuckDBEngine) -> None:
+    """Half of the known are known twice; the trade's 18% has its source and is no target; levels are awaited."""
+    payload = built("data", engine)
+    assert payload["known"] == {"persons": 100, "joined": 50}
+    html = shown("data", payload)
+    part = html[html.index('id="integrated"') :]
+    assert ">50\u202f%<" in part and "18\u202f%" in part.replace("\xa0", "\u202f").replace(
+        "18 %", "18\u202f%"
+    )
+    assert "Teradata" in part and "context, not a target" in part and "has not been judged yet" in part
+
+
+def test_levels_of_knowledge_are_a_scale_of_their_own(reported: dict[str, pd.DataFrame]) -> None:
+    """The base's level and names are those the identity notebook reported; a level of few people is hidden."""
+    frames = {
+        "levels": [
+            {
+                "level": level,
+                "fr": f"n{level}",
+                "en": f"name {level}",
+                "persons": n,
+                "share": n / 100,
+                "at_least": 1.0,
+            }
+            for level, n in ((1, 40), (2, 33), (3, 20), (4, 7))
+        ],
+        "level_of_base": [{"level": 2, "anonymous": 900}],
+        "populations": [
+            {
+                "kind": "known",
+                "fr": "connues",
+                "en": "known persons",
+                "persons": 100,
+                "records": 300,
+                "counted": True,
+            }
+        ],
+    }
+    lines = [
+        {
+            "model": "identity",
+            "version": "",
+            "as_of": pd.Timestamp("2026-07-01"),
+            "name": name,
+            "content": json.dumps(rows),
+        }
+        for name, rows in frames.items()
+    ]
+    reports = pd.concat([reported["reports"], pd.DataFrame(lines)], ignore_index=True)
+    payload = built("data", DuckDBEngine(frames=reported | {"reports": reports}))
+    html = shown("data", payload)
+    assert "level 2 of 4" in html and "level 1, name 1: 40%" in html and "known persons" in html
+    assert [row["persons"] for row in payload["levels"]] == [40, 33, None, None]
+
+
+def test_the_tests_page_claims_what_the_draws_show_and_hides_small_arms(engine: DuckDBEngine) -> None:
+    """30 of 50 against 10 of 50; an arm of five hides its test; one without control is only counted."""
+    payload = built("tests", engine)
+    found = {row["arm"]: row for row in payload["judged"]}
+    assert set(found) == {"control", "sent"} and found["sent"]["difference"] == pytest.approx(0.4)
+    assert payload["unjudged"] == 2 and payload["dates"]["SPRING"]["draws"] == 1
+    (sent,) = payload["waiting"]
+    assert (sent["contacted"], sent["control"], sent["ready"]) == (70, None, "2026-07-31")
+    html = shown("tests", payload)
+    assert "40.0 pt more orders" in html and "TINY" not in html
+
+
+def test_the_moments_page_says_for_whom_an_hour_is_known(engine: DuckDBEngine) -> None:
+    """335 of 400 at six in the evening; five at ten stay hidden, and so does what would give them back."""
+    payload = built("moments", engine)
+    assert "18:00 suits" in shown("moments", payload)
+    shown_hours = {(row["hour"], row["people"]) for row in payload["hours"]}
+    assert shown_hours == {(18, 240), (18, 95), (None, None)}
+    months = payload["models"]["pressure_ledger"]["frames"]["months"]
+    assert [row["persons"] for row in months] == [120], "a month of seven people is left out"

@@ -232,6 +232,45 @@ def test_export_leaves_once_with_a_trace(visitor: Client, served: Any, file_cont
     assert len(decisions.pending(workspace)) == before + 1
 
 
+def test_the_manifest_leaves_beside_the_file(visitor: Client) -> None:
+    """Counts, rule and hash, of the same export, once; nobody's data."""
+    _, answer = _request(visitor)
+    status, headers, content = visitor.ask(answer["manifest"]["url"])
+    assert status == 200 and headers["content-type"].startswith("application/json")
+    told = json.loads(content)
+    assert told["audience"] == "hot_email" and told["waterfall"][-1]["n_left"] == 287 and told["sha256"]
+    assert visitor.ask(answer["manifest"]["url"])[0] == 410
+
+
+def test_an_audience_is_asked_for_by_its_name_only(visitor: Client, stranger: Client, served: Any) -> None:
+    """A rule sent along is not read, an unknown offer is refused, and what waits is told without its author."""
+    body = {
+        "offer": "warm_prospects",
+        "channel": "sms",
+        "author": "Inès",
+        "reason": "spring",
+        "where": "1 = 1",
+    }
+    assert stranger.ask("/decide/audience", "POST", body)[0] == 403
+    assert stranger.ask("/pending")[0] == 403
+    visitor.ask("/page/appetence")
+    key = {"X_XSRFToken": visitor.cookies["_xsrf"]}
+    for wrong in ({"offer": "everybody"}, {"channel": "pigeon"}, {"reason": ""}):
+        assert visitor.ask("/decide/audience", "POST", body | wrong, **key)[0] == 400
+    assert visitor.ask("/decide/audience", "POST", [], **key)[0] == 400
+    assert visitor.ask("/decide/complements", "POST", body | {"product": "P1", "others": []}, **key)[0] == 400
+    assert visitor.ask("/decide/audience", "POST", body)[0] == 403, "without the page's cookie"
+    assert visitor.ask("/decide/audience", "POST", body, **key)[0] == 200
+    kept = [one for one in decisions.pending(Workspace.open(str(served.home))) if one.kind == "audience"]
+    assert [(one.subject, one.content["where"], one.author) for one in kept] == [
+        ("warm_prospects_sms", "tier = 'warm'", "Inès")
+    ]
+    status, _, content = visitor.ask("/pending")
+    assert status == 200 and json.loads(content)["pending"] == [
+        {"kind": "audience", "subject": "warm_prospects_sms"}
+    ]
+
+
 def test_export_needs_the_pages_own_cookie(visitor: Client) -> None:
     """Without the token that the page reads from its cookie, a forged form gets nothing."""
     visitor.ask("/page/appetence")

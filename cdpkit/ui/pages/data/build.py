@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from cdpkit.identity.people import PARTNERS
 from cdpkit.ui.digest import Rows, gather, nested, parts
 from cdpkit.ui.pages.data.shares import read
 from cdpkit.ui.privacy import K
+from cdpkit.ui.reports import Report, latest
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
@@ -30,10 +32,26 @@ _CONSENTS = """
     WHERE place = 1 GROUP BY purpose, channel, status ORDER BY purpose, channel, status
 """
 
+#: Partners' cookies that were never matched with ours are nobody we know: they stand beside the persons.
 _PERSONS = """
-    SELECT count(*) AS persons, sum(n_nodes) AS records,
-           sum(CASE WHEN n_sources > 1 THEN 1 ELSE 0 END) AS joined
-    FROM persons
+    SELECT sum(ours) AS persons, sum(CASE WHEN ours = 1 THEN records END) AS records,
+           sum(CASE WHEN n_sources > 1 THEN 1 ELSE 0 END) AS joined, count(*) - sum(ours) AS beside
+    FROM (
+        SELECT m.person_id, count(*) AS records, max(CASE WHEN p.source IS NULL THEN 1 ELSE 0 END) AS ours,
+               count(DISTINCT CASE WHEN p.source IS NULL THEN n.source END) AS n_sources
+        FROM membership AS m JOIN nodes AS n USING (node_id)
+        LEFT JOIN ({partners}) AS p ON p.source = n.source
+        WHERE m.known_to IS NULL GROUP BY m.person_id
+    ) AS said
+"""
+
+#: Persons with a record of their own: a cookie alone, or an unknown caller, is not yet somebody.
+_KNOWN = """
+    SELECT count(*) AS persons, count(*) FILTER (n_sources > 1) AS joined FROM persons
+    WHERE person_id IN (
+        SELECT person_id FROM membership JOIN nodes USING (node_id)
+        WHERE known_to IS NULL AND node_type NOT IN ('cookie', 'anonymous')
+    )
 """
 
 _MATCHES = """
@@ -50,32 +68,31 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     Parameters
     ----------
     engine : Engine
-        Sees ``reports``, ``consents``, ``membership``, ``persons`` and ``nodes``.
+        Sees ``reports``, ``consents``, ``membership``, ``nodes`` and what tells the sources of partners.
     """
     page = gather(engine, "data", {"data": dict.fromkeys(_REPORTED)})
     if page is None:
         return None
+    known = latest(engine, "identity")
     quality = page["models"]["data"]["frames"].get("quality", [])
     newest = max((row["as_of"] for row in quality), default=None)
     page["models"]["data"]["frames"]["quality"] = [row for row in quality if row["as_of"] == newest]
+    more = gather(engine, "data", {"identity": {"lacking": nested("persons", "alone")}})
+    page["models"] |= more["models"] if more is not None else {}
     return page | {
         "consents": parts("people", by="subject")(_rows(engine, _CONSENTS), K),
-        "persons": _rows(engine, _PERSONS)[0],
-        "levels": parts("persons")(_levels(engine), K),
+        "persons": _rows(engine, _PERSONS.format(partners=PARTNERS))[0],
+        "known": _rows(engine, _KNOWN)[0],
+        "levels": parts("persons")(_told(known, "levels"), K),
+        "populations": parts("persons")(_told(known, "populations"), K),
+        "level_of_base": known.get("level_of_base").to_dict("records"),
         "matches": nested("records", "matched")(_rows(engine, _MATCHES), K),
         "shares": read(engine),
     }
 
 
-def _levels(engine: Engine) -> Rows:
-    """Count persons by how well they are understood, 1 to 4; nothing before that was judged."""
-    if "identity_levels" not in engine.tables():
-        return []
-    return _rows(
-        engine,
-        "SELECT level, count(*) AS persons FROM identity_levels "
-        "WHERE as_of = (SELECT max(as_of) FROM identity_levels) GROUP BY level ORDER BY level",
-    )
+def _told(report: Report, name: str) -> Rows:
+    return json.loads(report.get(name).to_json(orient="records"))
 
 
 def _rows(engine: Engine, query: str) -> Rows:

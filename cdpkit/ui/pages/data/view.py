@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from cdpkit.ui import page as shell
@@ -52,7 +52,7 @@ def facts(payload: Payload) -> list[tuple[Text, Text]]:
         return []
     found = rows(payload, "data", "files")
     read, held = sum(row["records_in"] for row in found), sum(row["quarantined"] for row in found)
-    persons = payload["persons"]["persons"]
+    persons = payload["known"]["persons"]
     return [
         (text("data.trust.read"), number(read)),
         (text("data.trust.held"), number(held)),
@@ -194,8 +194,13 @@ def identity(payload: Payload) -> Html:
     share = percent(whole["joined"] / whole["persons"])
     cards = [
         (text("data.identity.persons"), number(whole["persons"]), text("data.identity.each", n=each)),
+        (text("data.identity.known"), number(payload["known"]["persons"]), text("data.identity.known.note")),
         (text("data.identity.joined"), share, text("data.identity.joined.note")),
     ]
+    if whole.get("beside"):
+        cards.append(
+            (text("data.identity.beside"), number(whole["beside"]), text("data.identity.beside.note"))
+        )
     columns = [
         Column(text("data.column.source"), written("source", same)),
         Column(text("data.column.records"), written("records")),
@@ -204,6 +209,14 @@ def identity(payload: Payload) -> Html:
     ]
     figures = element("dl", [fact(*one) for one in cards], class_="card facts")
     found = listing(text("data.identity.table"), columns, payload["matches"], "matches")
+    kinds = [
+        Column(text("data.column.kind"), _both),
+        Column(text("axis.people"), written("persons")),
+        Column(text("data.column.records"), written("records")),
+    ]
+    if payload["populations"]:
+        kept = listing(text("data.identity.kinds"), kinds, payload["populations"], "populations")
+        found = element("div", kept, found, class_="stack")
     whole_person = element("p", text("data.identity.one"), class_="footnote")
     return section("identity", title, text("data.identity.lead"), figures, found, whole_person)
 
@@ -213,16 +226,16 @@ def integrated(payload: Payload) -> Html:
     from cdpkit.maturity.benchmarks import CONTEXT, benchmarks
 
     title = text("data.integrated.title")
-    if payload is None or not current(payload) or not payload["persons"]["persons"]:
+    if payload is None or not current(payload) or not payload["known"]["persons"]:
         return waiting("integrated", title, "10_identity")
     trade = next(one for one in benchmarks() if one.id == "ST-24")
-    whole = payload["persons"]
+    whole = payload["known"]
     origin = {language: trade.origin(language) for language in ("fr", "en")}
     own = card(
         element("h3", text("data.integrated.own")),
         element("p", percent(whole["joined"] / whole["persons"]), class_="big"),
         element("p", text("data.integrated.own.note"), class_="note"),
-        _level(payload.get("levels", ())),
+        _level(payload),
     )
     theirs = card(
         element("h3", text("data.integrated.trade")),
@@ -234,27 +247,39 @@ def integrated(payload: Payload) -> Html:
     return section("integrated", title, None, element("div", own, theirs, class_="pair even"))
 
 
-def _level(levels: Sequence[Row]) -> Html:
-    """Say the level that half of the persons reach, or that levels were not judged yet."""
-    shown = [row for row in levels if row["persons"] is not None]
-    if not shown or len(shown) < len(levels):
+def _level(payload: Mapping[str, Any]) -> Html:
+    """Say the base's own level, who reaches each and what the next one lacks, or that none was judged."""
+    levels, base = payload["levels"], payload["level_of_base"]
+    if not levels or not base:
         return element("p", text("data.integrated.unjudged"), class_="note")
-    total, reached = sum(row["persons"] for row in shown), 0
-    for level in range(1, 5):
-        if sum(row["persons"] for row in shown if row["level"] >= level) >= total / 2:
-            reached = level
     lines = [
         element(
             "li",
-            text("data.integrated.level", level=number(row["level"]), share=percent(row["persons"] / total)),
+            text("data.integrated.level", level=number(row["level"]), name=_both(row), share=_share(row)),
         )
-        for row in shown
+        for row in levels
+        if row["level"] is not None
+    ]
+    told = text("data.integrated.base", level=number(base[0]["level"]))
+    wants = [
+        element("li", text("data.integrated.lacks", what=_both(row), share=_share(row)))
+        for row in rows(payload, "identity", "lacking")
+        if row["level"] == base[0]["level"] and row["share"] is not None
     ]
     return element(
         "div",
-        element("p", text("data.integrated.base", level=number(reached))),
+        element("p", told),
         element("ul", lines, class_="note"),
+        [element("p", text("data.integrated.next")), element("ul", wants, class_="note")] if wants else None,
     )
+
+
+def _share(row: Row) -> Text:
+    return same("–") if row["share"] is None else percent(row["share"])
+
+
+def _both(row: Row) -> Text:
+    return {"fr": row["fr"], "en": row["en"]}
 
 
 def _badge(row: Row) -> Text:

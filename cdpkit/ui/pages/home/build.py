@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.ui.digest import FORMAT, Rows, nested, parts
+from cdpkit.ui.digest import FORMAT, Rows, alone, nested, parts
 from cdpkit.ui.privacy import K, distinct
 from cdpkit.ui.reports import latest
 
@@ -85,7 +85,7 @@ def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] 
         "stage": stage,
         "actions": told["maturity.actions"][:1],
         "freshness": [{"source": row["source"], "stale": row["stale"]} for row in told["data.freshness"]],
-        "held_back": [row for row in told["pressure_ledger.held_back"] if row["n"] == 0 or row["n"] >= K],
+        "held_back": alone("n")(told["pressure_ledger.held_back"], K),
     }
 
 

@@ -143,8 +143,13 @@ def pressure(payload: Payload) -> Html:
     found, label = {row["reason"]: row["n"] for row in payload["held_back"]}, text("home.pressure.label")
     if not found:
         return _waiting("retention", "pressure", label, "activation")
-    notes = [text(f"home.pressure.{reason}", n=number(n)) for reason, n in found.items()]
-    return _tile("retention", "pressure", label, number(sum(found.values())), *notes)
+    under = text("home.pressure.under", k=number(payload["k"]))
+    notes = [
+        text(f"home.pressure.{reason}", n=under if n is None else number(n)) for reason, n in found.items()
+    ]
+    known = [n for n in found.values() if n is not None]
+    some = number(sum(known)) if len(known) == len(found) or sum(known) else text("home.pressure.few")
+    return _tile("retention", "pressure", label, some, *notes)
 
 
 def stage(payload: Payload) -> Html:

@@ -29,7 +29,9 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
         return None
     for about in (page["models"].get("pressure_ledger"),):
         if about:
-            about["frames"]["months"] = [row for row in about["frames"].get("months", []) if row["sent"] >= K]
+            about["frames"]["months"] = [
+                row for row in about["frames"].get("months", []) if row["persons"] >= K
+            ]
     sent = page["models"].get("send_time", {}).get("frames", {})
     people: dict[tuple[int, str], int] = {}
     for row in sent.get("hours", []):

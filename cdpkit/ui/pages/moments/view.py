@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from cdpkit.ui import page as shell
 from cdpkit.ui.digest import current, rows
-from cdpkit.ui.formats import number, percent
-from cdpkit.ui.kit import Html, element, figure, section, table
+from cdpkit.ui.formats import date, number, percent
+from cdpkit.ui.kit import Html, element, figure, notice, section, table
 from cdpkit.ui.listing import Column, few, listing, made, source, waiting, written
 from cdpkit.ui.messages import Text, same, text
 from cdpkit.ui.navigation import Entry
@@ -63,6 +64,14 @@ def hours(payload: Payload) -> Html:
     found = [row for row in payload["hours"] if row["people"] is not None]
     if not found:
         return few("hours", title)
+    served = rows(payload, "send_time", "served")
+    if served and served[0]["served"] == "any hour":
+        return section(
+            "hours",
+            title,
+            text("moments.hours.lead"),
+            notice(text("moments.hours.any"), text("moments.hours.any.do")),
+        )
     own = sum(row["people"] for row in found if row["decided_by"] in _BY[:2])
     spec = _grid(payload, found) if payload["weekly"] else _bars(payload, found)
     columns = [text("moments.column.hour"), text("moments.column.by"), text("axis.people")]
@@ -96,13 +105,13 @@ def rhythm(payload: Payload) -> Html:
     title, found = text("moments.rhythm.title"), rows(payload, "pressure_ledger", "months")
     if not found:
         return waiting("rhythm", title, "52_activation")
-    names = [name for name in ("month", "sent", "answered", "returned") if name in found[0]]
     columns = [
-        Column(
-            text(f"moments.column.{name}"),
-            written(name, lambda v: same(str(v)[:7])) if name == "month" else written(name),
-        )
-        for name in names
+        Column(text("moments.column.until"), lambda row: date(_day(row["until"]))),
+        *[
+            Column(text(f"moments.column.{name}"), written(name))
+            for name in ("persons", "sent", "answered", "returned")
+        ],
+        Column(text("moments.column.silent"), written("silent", percent)),
     ]
     return section("rhythm", title, text("moments.rhythm.lead"), listing(title, columns, found, "months"))
 
@@ -185,6 +194,13 @@ def _slot(slot: int, payload: Mapping[str, Any]) -> Text:
     hour = text("moments.hour", hour=f"{slot % 24:02d}")
     return (
         text("moments.slot", day=text(f"moments.day.{slot // 24}"), hour=hour) if payload["weekly"] else hour
+    )
+
+
+def _day(moment: float | str) -> str:
+    """Return the day of a moment, in milliseconds since 1970 or written out."""
+    return (
+        moment if isinstance(moment, str) else datetime.fromtimestamp(moment / 1000, UTC).date().isoformat()
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.ui import actions
-from cdpkit.ui.digest import gather, parts
+from cdpkit.ui.digest import alone, gather, parts
 from cdpkit.ui.privacy import K
 from cdpkit.ui.reports import latest
 
@@ -33,7 +33,7 @@ def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] 
         "lifetime_value": {
             "value": None, "deciles": None, "cohorts": customers, "sources": customers, "levers": people,
         },
-        "pressure_ledger": {"distribution": None, "held_back": parts("n")},
+        "pressure_ledger": {"distribution": None, "held_back": alone("n")},
     }  # fmt: skip
     page = gather(engine, "retention", wanted)
     if page is None:

@@ -92,7 +92,7 @@ def offers(payload: Payload) -> Html:
     if not found:
         return few("offers", title)
     columns = [
-        Column(text("retention.column.offer"), written("offer", same)),
+        Column(text("retention.column.offer"), written("offer", _offer)),
         Column(text("axis.people"), written("people")),
         Column(text("retention.column.cost"), written("cost", _units(payload))),
         Column(text("retention.column.net"), written("net", _units(payload))),
@@ -132,7 +132,7 @@ def pressure(payload: Payload) -> Html:
     spared = [
         element("li", text(f"retention.spared.{row['reason']}", n=number(row["n"])))
         for row in rows(payload, "pressure_ledger", "held_back")
-        if row["n"] is not None
+        if row["n"]
     ]
     return section(
         "pressure", title, text("retention.pressure.lead"), listing(title, columns, shown, "pressure"),
@@ -158,7 +158,7 @@ def deciles(payload: Payload) -> Html:
         source(payload, "lifetime_value"), value="predicted_major",
     )  # fmt: skip
     act = beside(payload, "best_customers", text("retention.offer.best"))
-    about = payload["models"]["lifetime_value"]["described"]["population"]
+    about = text("retention.population", who=payload["models"]["lifetime_value"]["described"]["population"])
     return section("deciles", title, about, drawing, act)
 
 
@@ -166,7 +166,7 @@ def groups(payload: Payload) -> Html:
     """Show what customers are worth by first quarter and by source."""
     title = text("retention.groups.title")
     tables = []
-    for name, write in (("cohorts", same), ("sources", channel)):
+    for name, write in (("cohorts", _group), ("sources", _group)):
         found = rows(payload, "lifetime_value", name)
         if payload is None or not found:
             return waiting("groups", title, _VALUE)
@@ -218,6 +218,15 @@ def proof(payload: Payload) -> Html:
 
 def _tier(row: Row) -> Text:
     return text(f"retention.tier.{row['tier']}")
+
+
+def _offer(name: str) -> Text:
+    known = {"call": text("retention.way.call"), "voucher": text("retention.way.voucher")}
+    return known.get(name, same(name))
+
+
+def _group(name: str) -> Text:
+    return text("retention.unknown") if name == "(unknown)" else channel(name)
 
 
 def _figure(row: Row) -> Text:

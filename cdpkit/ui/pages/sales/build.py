@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.ui import actions
-from cdpkit.ui.digest import Rows, gather, parts
+from cdpkit.ui.digest import Rows, gather, parts, steps
 from cdpkit.ui.privacy import K
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     held = len(crossed.get("rules", [])) - len(kept)
     crossed |= {"rules": kept[:SHOWN], "products": crossed.get("products", [])[:SHOWN]}
     twins = page["models"].get("lookalike", {}).get("frames", {})
-    twins["reach"] = [row for row in twins.get("reach", []) if row["people"] >= K][:SHOWN]
+    twins["reach"] = steps("people")(twins.get("reach", []), K)[:SHOWN]
     named = {row[key] for row in kept[:SHOWN] for key in ("antecedent", "consequent")}
     named |= {row["product_id"] for row in crossed["products"]}
     offers = [actions.offer("twins", "lookalike", "decile = 1")] if "lookalike" in page["models"] else []

@@ -17,6 +17,10 @@ from cdpkit.ui.navigation import Entry
 Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
 
+#: Audiences and rules that have words of their own; others show what their notebook calls them.
+_AUDIENCES = ("lookalike", "bought_most_recently", "everybody_else")
+_RULES = ("looks_above", "low_rung_many_orders")
+
 _TWINS, _CROSS, _UP = "40_lookalike", "43_cross_sell", "33_upsell"
 
 
@@ -172,7 +176,7 @@ def proof(payload: Payload) -> Html:
     if found:
         columns = [
             Column(text("sales.column.score"), _who),
-            Column(text("sales.column.how"), lambda row: same(row["score"].partition(": ")[2] or "–")),
+            Column(text("sales.column.how"), _how),
             Column(text("sales.column.concordance"), between("value", _three)),
         ]
         decided = text(f"sales.decided.{found[0]['decided_by']}")
@@ -183,12 +187,19 @@ def proof(payload: Payload) -> Html:
 
 
 def _audience(row: Row) -> Text:
-    return text("sales.audience.lookalike") if row["audience"] == "lookalike" else same(row["audience"])
+    name = row["audience"].replace(" ", "_")
+    return text(f"sales.audience.{name}") if name in _AUDIENCES else same(row["audience"])
 
 
 def _product(payload: Mapping[str, Any], key: str) -> Callable[[Row], Text]:
     """Write a product by its name, or by its number where the catalogue has none."""
     return lambda row: same(payload["names"].get(row[key], row[key]))
+
+
+def _how(row: Row) -> Text:
+    detail = row["score"].partition(": ")[2]
+    name = detail.replace(",", "").replace(" ", "_")
+    return text(f"sales.rule.{name}") if name in _RULES else same(detail or "–")
 
 
 def _who(row: Row) -> Text:

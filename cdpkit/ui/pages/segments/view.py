@@ -95,7 +95,10 @@ def moves(payload: Payload) -> Html:
         Column(text("axis.people"), written("n")),
         Column(text("segments.column.part"), written("share", percent)),
     ]
-    return section("moves", title, text("segments.moves.lead"), listing(title, columns, found, "moves"))
+    shown = [row for row in found if row["n"] is not None]
+    if not shown:
+        return few("moves", title)
+    return section("moves", title, text("segments.moves.lead"), listing(title, columns, shown, "moves"))
 
 
 def inactive(payload: Payload) -> Html:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.ui.digest import FORMAT, Rows
@@ -20,22 +19,35 @@ DAYS = 30
 #: What the arm to which nothing was done is called, by whoever drew it.
 CONTROLS = ("control", "held", "holdout", "témoin")
 
-#: Draws whose outcome is known: one a person and arm, weighted by how unlikely it was.
+#: Draws whose outcome is known, tests that only differ by their date taken together: one row a person and
+#: arm, each draw weighted by how unlikely it was.
 _DRAWN = """
     WITH bought AS (
         SELECT m.person_id, o.event_time FROM orders AS o JOIN membership AS m USING (node_id)
         WHERE m.known_to IS NULL AND o.cancelled_at IS NULL
-    ), last AS (SELECT max(event_time) AS seen FROM orders),
-    drawn AS (
-        SELECT a.test_id, a.arm, m.person_id, a.event_time, 1.0 / coalesce(a.propensity, 1.0) AS weight
+    ), drawn AS (
+        SELECT regexp_replace(a.test_id, '[0-9]+', '…', 'g') AS test, a.test_id,
+               CASE WHEN a.arm IN ({controls}) THEN 'control' ELSE a.arm END AS arm,
+               m.person_id, a.event_time, 1.0 / coalesce(a.propensity, 1.0) AS weight
         FROM assignments AS a JOIN membership AS m USING (node_id)
-        WHERE m.known_to IS NULL AND a.event_time < (SELECT seen FROM last) - INTERVAL {days} DAY
+        WHERE m.known_to IS NULL
+          AND a.event_time < (SELECT max(event_time) FROM orders) - INTERVAL {days} DAY
+    ), judged AS (
+        SELECT d.*, EXISTS (
+            SELECT 1 FROM bought AS b WHERE b.person_id = d.person_id AND b.event_time >= d.event_time
+            AND b.event_time < d.event_time + INTERVAL {days} DAY) AS ordered
+        FROM drawn AS d
     )
-    SELECT test_id, arm, d.person_id, weight, CAST(event_time AS DATE) AS day,
-           weight * (CASE WHEN EXISTS (
-               SELECT 1 FROM bought AS b WHERE b.person_id = d.person_id AND b.event_time >= d.event_time
-               AND b.event_time < d.event_time + INTERVAL {days} DAY) THEN 1 ELSE 0 END) AS outcome
-    FROM drawn AS d
+    SELECT test, arm, person_id, sum(weight) AS weight,
+           sum(CASE WHEN ordered THEN weight ELSE 0.0 END) AS outcome
+    FROM judged GROUP BY test, arm, person_id
+"""
+
+_DATES = """
+    SELECT regexp_replace(test_id, '[0-9]+', '…', 'g') AS test, count(DISTINCT test_id) AS draws,
+           strftime(min(event_time), '%Y-%m-%d') AS first, strftime(max(event_time), '%Y-%m-%d') AS last
+    FROM assignments
+    WHERE event_time < (SELECT max(event_time) FROM orders) - INTERVAL {days} DAY GROUP BY 1 ORDER BY 1
 """
 
 _ACTIVATIONS = """
@@ -60,10 +72,8 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
         each test, ``unjudged`` tests without a control group, and ``waiting`` activations.
     """
     held = engine.tables()
-    drawn = engine.query(_DRAWN.format(days=DAYS)).to_pandas() if "assignments" in held else None
-    sent = engine.query(_ACTIVATIONS).to_pandas() if "activation_log" in held else None
-    waiting = [] if sent is None else _waiting(sent)
-    judged, dates, unjudged = ([], {}, 0) if drawn is None or drawn.empty else _judged(drawn)
+    judged, dates, unjudged = _judged(engine) if {"assignments", "orders"} <= set(held) else ([], {}, 0)
+    waiting = _waiting(engine.query(_ACTIVATIONS).to_pandas()) if "activation_log" in held else []
     if not judged and not waiting and not unjudged:
         return None
     return {
@@ -72,52 +82,29 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def family(test: str) -> str:
-    """Return what tests that only differ by their date have in common.
-
-    Examples
-    --------
-    >>> family("D20250118"), family("D20250118:hour"), family("PROGRAMME")
-    ('D…', 'D…:hour', 'PROGRAMME')
-    """
-    return re.sub(r"\d+", "…", test)
-
-
-def _judged(drawn: pd.DataFrame) -> tuple[Rows, dict[str, Any], int]:
-    """Compare the arms, tests that only differ by their date taken together."""
+def _judged(engine: Engine) -> tuple[Rows, dict[str, Any], int]:
+    """Compare the arms with their control; a test with an arm of few people is left out whole."""
     from cdpkit.evaluate import arms
 
-    drawn = drawn.assign(
-        test=drawn["test_id"].map(family), arm=drawn["arm"].replace(list(CONTROLS), "control")
-    )
-    each = drawn.groupby(["test", "arm", "person_id"], as_index=False)[["weight", "outcome"]].sum()
-    sizes = each.groupby(["test", "arm"])["person_id"].nunique()
+    controls = ", ".join(f"'{name}'" for name in CONTROLS)
+    drawn = engine.query(_DRAWN.format(days=DAYS, controls=controls)).to_pandas()
+    if drawn.empty:
+        return [], {}, 0
+    sizes = drawn.groupby(["test", "arm"])["person_id"].nunique()
     small = set(sizes[sizes < K].reset_index()["test"])
-    found = arms(each[~each["test"].isin(small)])
-    spans = {"first": ("day", "min"), "last": ("day", "max"), "draws": ("test_id", "nunique")}
-    about = drawn.groupby("test").agg(**spans)
-    dates = {
-        str(test): {
-            "first": str(row["first"])[:10],
-            "last": str(row["last"])[:10],
-            "draws": int(row["draws"]),
-        }
-        for test, row in about.iterrows()
-    }
-    rows = json.loads(found.to_json(orient="records"))
+    rows = json.loads(arms(drawn[~drawn["test"].isin(small)]).to_json(orient="records"))
+    about = json.loads(engine.query(_DATES.format(days=DAYS)).to_pandas().to_json(orient="records"))
     judged = {row["test"] for row in rows}
-    return rows, {test: dates[test] for test in dates if test in judged}, len(set(dates) - judged)
+    return rows, {row.pop("test"): row for row in about if row["test"] in judged}, len(about) - len(judged)
 
 
 def _waiting(sent: pd.DataFrame) -> Rows:
     """Return what left, how many were kept aside, and from when its effect can be told."""
     import pandas as pd
 
-    from cdpkit.ui.privacy import suppress
-
     rows = []
-    for row in sent.to_dict("records"):
-        contacted, control = suppress([int(row["contacted"]), int(row["control"])], K)
+    for row in json.loads(sent.to_json(orient="records", date_format="iso")):
+        contacted, control = (n if n == 0 or n >= K else None for n in (row["contacted"], row["control"]))
         day = pd.Timestamp(row["as_of"])
         rows.append(
             {

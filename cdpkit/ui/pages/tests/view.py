@@ -47,6 +47,8 @@ def finding(payload: Payload) -> Text:
     if not tried:
         return text("tests.finding.none")
     shown = sum(row["verdict"] != "unclear" for row in tried)
+    if not shown:
+        return text("tests.finding.zero", all=number(len(tried)))
     return text("tests.finding", count=shown, n=number(shown), all=number(len(tried)))
 
 
