@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
+import reach_effects
 from scipy.sparse import csr_matrix
 from scipy.stats import beta, norm
 from scipy.stats import t as student
@@ -811,6 +812,10 @@ SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "journeys": journeys_in_the_world,
     "send_time": send_time,
     "uplift": uplift,
+    "uplift_protocol": reach_effects.uplift_protocol,
+    "effect_nulls": reach_effects.nulls,
+    "intervals": reach_effects.intervals,
+    "plans": reach_effects.plans,
 }
 
 

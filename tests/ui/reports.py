@@ -153,6 +153,13 @@ REPORTS: dict[str, dict[str, Rows]] = {
         ),
         "served": table("served decided_by", ("own hours", "model")),
     },
+    "sequences": {"served": table("served best orders people mean", ("best order", "A > B > C", 6, 900, 0.1))},
+    "pressure": {
+        "served": table("pressure cap", ("cap", 6.0)),
+        "states": table(
+            "state people messages expected", ("saturated", 60, 8.0, 1.0), ("on target", 300, 4.0, 0.0), ("under-solicited", 9, 1.0, 0.0)
+        ),
+    },
     "pressure_ledger": {
         "distribution": table(
             "figure sent answered returned silent_streak", ("mean", 4.2, 0.5, 0.1, 3.0), ("50%", 3.0, 0.0, 0.0, 2.0)
