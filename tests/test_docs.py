@@ -87,7 +87,9 @@ def test_the_readme_quotes_the_measured_figures() -> None:
 def test_the_readme_quotes_the_identity_figures() -> None:
     """Each row of the README's identity table is the results file's."""
     results = json.loads(_text("tests/benchmarks/results/identity.json"))["results"]
-    rows = [line for line in _text("README.md").splitlines() if line.count("|") == 7]
+    told = _text("README.md")
+    table = told[told.index("| records | B³ | pairwise F1 | Splink B³") :].split("\n\n", 1)[0]
+    rows = table.splitlines()
     assert len(rows) == len(results) + 2, "every measured set is quoted"
     for line in rows[2:]:
         name, b3, pairs = (part.strip() for part in line.split("|")[1:4])
