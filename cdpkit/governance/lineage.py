@@ -32,6 +32,8 @@ DERIVED: dict[str, tuple[str, ...]] = {
     "persons": ("membership",),
     "golden": ("membership", "profiles", "identifiers"),
     "links": ("nodes", "profiles", "identifiers"),
+    "identity_levels": ("membership", "identifiers", "profiles", "orders", "events", "consents"),
+    "inferred": ("membership",),
     "identifier_status": ("identifiers",),
     "cleaned": ("profiles", "identifiers"),
     "profile_traits": ("profiles",),

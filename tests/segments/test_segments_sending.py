@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from cdpkit.ui.pages.appetence.export import reason_words
 
 from cdpkit import identity, world
 from cdpkit.engine import DuckDBEngine

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from cdpkit.identity.people import PARTNERS
 from cdpkit.ui.digest import Rows, gather, nested, parts
 from cdpkit.ui.pages.data.shares import read
 from cdpkit.ui.privacy import K
@@ -31,10 +32,17 @@ _CONSENTS = """
     WHERE place = 1 GROUP BY purpose, channel, status ORDER BY purpose, channel, status
 """
 
+#: Partners' cookies that were never matched with ours are nobody we know: they stand beside the persons.
 _PERSONS = """
-    SELECT count(*) AS persons, sum(n_nodes) AS records,
-           sum(CASE WHEN n_sources > 1 THEN 1 ELSE 0 END) AS joined
-    FROM persons
+    SELECT sum(ours) AS persons, sum(CASE WHEN ours = 1 THEN records END) AS records,
+           sum(CASE WHEN n_sources > 1 THEN 1 ELSE 0 END) AS joined, count(*) - sum(ours) AS beside
+    FROM (
+        SELECT m.person_id, count(*) AS records, max(CASE WHEN p.source IS NULL THEN 1 ELSE 0 END) AS ours,
+               count(DISTINCT CASE WHEN p.source IS NULL THEN n.source END) AS n_sources
+        FROM membership AS m JOIN nodes AS n USING (node_id)
+        LEFT JOIN ({partners}) AS p ON p.source = n.source
+        WHERE m.known_to IS NULL GROUP BY m.person_id
+    ) AS said
 """
 
 #: Persons with a record of their own: a cookie alone, or an unknown caller, is not yet somebody.
@@ -60,7 +68,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     Parameters
     ----------
     engine : Engine
-        Sees ``reports``, ``consents``, ``membership``, ``persons`` and ``nodes``.
+        Sees ``reports``, ``consents``, ``membership``, ``nodes`` and what tells the sources of partners.
     """
     page = gather(engine, "data", {"data": dict.fromkeys(_REPORTED)})
     if page is None:
@@ -69,9 +77,11 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     quality = page["models"]["data"]["frames"].get("quality", [])
     newest = max((row["as_of"] for row in quality), default=None)
     page["models"]["data"]["frames"]["quality"] = [row for row in quality if row["as_of"] == newest]
+    more = gather(engine, "data", {"identity": {"lacking": nested("persons", "alone")}})
+    page["models"] |= more["models"] if more is not None else {}
     return page | {
         "consents": parts("people", by="subject")(_rows(engine, _CONSENTS), K),
-        "persons": _rows(engine, _PERSONS)[0],
+        "persons": _rows(engine, _PERSONS.format(partners=PARTNERS))[0],
         "known": _rows(engine, _KNOWN)[0],
         "levels": parts("persons")(_told(known, "levels"), K),
         "populations": parts("persons")(_told(known, "populations"), K),

@@ -197,6 +197,10 @@ def identity(payload: Payload) -> Html:
         (text("data.identity.known"), number(payload["known"]["persons"]), text("data.identity.known.note")),
         (text("data.identity.joined"), share, text("data.identity.joined.note")),
     ]
+    if whole.get("beside"):
+        cards.append(
+            (text("data.identity.beside"), number(whole["beside"]), text("data.identity.beside.note"))
+        )
     columns = [
         Column(text("data.column.source"), written("source", same)),
         Column(text("data.column.records"), written("records")),
@@ -244,7 +248,7 @@ def integrated(payload: Payload) -> Html:
 
 
 def _level(payload: Mapping[str, Any]) -> Html:
-    """Say the base's own level and who reaches each, or that levels were not judged yet."""
+    """Say the base's own level, who reaches each and what the next one lacks, or that none was judged."""
     levels, base = payload["levels"], payload["level_of_base"]
     if not levels or not base:
         return element("p", text("data.integrated.unjudged"), class_="note")
@@ -257,7 +261,17 @@ def _level(payload: Mapping[str, Any]) -> Html:
         if row["level"] is not None
     ]
     told = text("data.integrated.base", level=number(base[0]["level"]))
-    return element("div", element("p", told), element("ul", lines, class_="note"))
+    wants = [
+        element("li", text("data.integrated.lacks", what=_both(row), share=_share(row)))
+        for row in rows(payload, "identity", "lacking")
+        if row["level"] == base[0]["level"] and row["share"] is not None
+    ]
+    return element(
+        "div",
+        element("p", told),
+        element("ul", lines, class_="note"),
+        [element("p", text("data.integrated.next")), element("ul", wants, class_="note")] if wants else None,
+    )
 
 
 def _share(row: Row) -> Text:
