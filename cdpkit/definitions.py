@@ -174,7 +174,9 @@ class BehaviourDefinition:
         Hot prospect: a customer who places at least 1 order within 30 days.
         """
         french = check_language(language) == "fr"
-        joint = {"all": (" et ", " and "), "any": (" ou ", " or ")}[self.match][0 if french else 1]
+        # Who is lost by showing none of several behaviours shows neither the first nor the second.
+        every = (self.match == "all") != getattr(self, "absent", False)
+        joint = {True: (" et ", " and "), False: (" ou ", " or ")}[every][0 if french else 1]
         what = joint.join(behaviour.sentence(language) for behaviour in self.behaviours)
         template = "dans les {value} {jour|jours} suivants" if french else "within {value} {day|days}"
         when = say(template, language, self.horizon_days)

@@ -259,3 +259,15 @@ def test_every_card_checks_topics_and_groups() -> None:
     text = card_markdown(card)
     assert card["sensitive"]["found"] == {} and "religion" in text and "gender" in text
     assert sensitive_columns(clean.columns_) == {}
+
+
+def test_a_rule_of_nothing_is_not_beaten_for_its_overconfidence() -> None:
+    """Where the column says nothing, saying the average of everybody does not win over the rule."""
+    won = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        days, y = rng.exponential(100, (2, 2000)), rng.random((2, 2000)) < 0.08
+        rule = RuleBaseline("days", ascending=True).fit(pd.DataFrame({"days": days[0]}), y[0])
+        q = rule.predict_proba(pd.DataFrame({"days": days[1]}))[:, 1]
+        won += served(y[1], np.full(2000, y[0].mean()), q).decided_by == "model"
+    assert won <= 3

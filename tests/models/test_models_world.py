@@ -10,13 +10,24 @@ import pandas as pd
 import pytest
 
 from cdpkit import notebooks, world
-from cdpkit.definitions import Behaviour, HotProspectDefinition
+from cdpkit.definitions import Behaviour, ChurnDefinition, HotProspectDefinition
 from cdpkit.engine import DuckDBEngine
 from cdpkit.errors import NotEnoughDataError
-from cdpkit.evaluate import calibration_error, ranking
-from cdpkit.features import FeatureSet, carts, catalogue, labels
+from cdpkit.evaluate import calibration_error, lead_report, ranking
+from cdpkit.features import Count, FeatureSet, carts, catalogue, labels
 from cdpkit.features.calendar import Calendar
-from cdpkit.models import AppetenceClassifier, CartCauses, RuleBaseline, Scorer, ablation, served
+from cdpkit.models import (
+    AppetenceClassifier,
+    CartCauses,
+    ChurnClassifier,
+    Reason,
+    RuleBaseline,
+    Scorer,
+    ablation,
+    served,
+    top_reasons,
+)
+from cdpkit.schema import TABLES
 from cdpkit.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -125,6 +136,7 @@ def test_leaving_a_cart_is_scored_within_the_visit(retail: SimpleNamespace) -> N
     assert figures["roc_auc"] > 0.6 and calibration_error(left[~early], p)["ece"] < 0.1
 
 
+@pytest.mark.req("IDN-07")
 def test_anonymous_visitors_are_scored_too(fitted: dict, retail: SimpleNamespace) -> None:
     """Cookies alone get a finite score and a tier, and rank: those who come back to buy stand higher."""
     one = fitted["purchase"]
@@ -145,15 +157,142 @@ def test_anonymous_visitors_are_scored_too(fitted: dict, retail: SimpleNamespace
     assert scores["person_id"].is_unique
 
 
+@pytest.mark.req("IDN-07")
+def test_after_a_sign_in_the_two_histories_are_one_and_nothing_counts_twice(
+    fitted: dict, retail: SimpleNamespace
+) -> None:
+    """A cookie scored on its own becomes part of the person who signed in, with all it had seen; nobody twice."""
+    early, late = retail.moments[-3], retail.moments[-1]
+    held = retail.engine.query(
+        "SELECT a.node_id, a.person_id AS alone, b.person_id AS joined FROM membership a "
+        "JOIN membership b ON a.node_id = b.node_id JOIN nodes n ON n.node_id = a.node_id "
+        f"WHERE n.node_type = 'cookie' AND a.known_from < TIMESTAMP '{early}' AND a.known_to >= TIMESTAMP '{early}' "
+        f"AND b.known_from < TIMESTAMP '{late}' AND (b.known_to IS NULL OR b.known_to >= TIMESTAMP '{late}') "
+        "AND a.person_id <> b.person_id"
+    ).to_pandas()
+    seen = retail.rows.assign(p=fitted["purchase"].model.predict_proba(retail.rows[retail.names])[:, 1])
+    before, after = (seen[seen["as_of"] == at].set_index("person_id") for at in (early, late))
+    moved = held[held["alone"].isin(before.index) & held["joined"].isin(after.index)]
+    moved = moved[~moved["alone"].isin(moved["joined"])]
+    assert len(moved) >= 10 and before.loc[moved["alone"], "p"].between(0, 1).all()
+    # The person who was only a cookie is nobody's any more.
+    assert not moved["alone"].isin(after.index).any() and after.index.is_unique
+    days = 90
+    built = FeatureSet("all", [Count("events", windows=[days])]).build(
+        retail.engine, late, population="all", consent=False
+    )
+    counted = built.to_pandas().set_index("person_id")[built.names[0]].fillna(0)
+    once = (
+        retail.engine.query(
+            "SELECT m.person_id, count(DISTINCT e.event_id) AS n FROM events e JOIN membership m ON m.node_id = e.node_id "
+            f"WHERE e.event_time < TIMESTAMP '{late}' AND e.known_at < TIMESTAMP '{late}' "
+            f"AND e.event_time >= TIMESTAMP '{late}' - INTERVAL {days} DAY AND m.known_from < TIMESTAMP '{late}' "
+            f"AND (m.known_to IS NULL OR m.known_to >= TIMESTAMP '{late}') GROUP BY m.person_id"
+        )
+        .to_pandas()
+        .set_index("person_id")["n"]
+    )
+    who = moved["joined"].drop_duplicates()
+    assert (counted.loc[who] == once.reindex(who).fillna(0)).all() and counted[who].sum() > 0
+
+
 def test_a_newcomer_is_scored_from_first_declared_facts(fitted: dict, retail: SimpleNamespace) -> None:
-    """With nothing but what a form says, everybody gets a score near what newcomers do; nothing fails."""
+    """On day 0 a new contact, of whom a form says all there is, has a score near what newcomers do, and a reason."""
     one = fitted["purchase"]
-    cold = one.test[retail.names].head(50).copy()
-    for name in cold.columns:
-        if not name.startswith("profile__"):
-            cold[name] = None if cold[name].dtype == object or str(cold[name].dtype) == "str" else np.nan
-    p = one.model.predict_proba(cold)[:, 1]
-    assert np.isfinite(p).all() and (p < 0.5).all() and np.isfinite(one.model.resemblance(cold)).all()
+    first = retail.engine.query(
+        "SELECT m.person_id, min(m.known_from) AS ts FROM membership m JOIN nodes n ON n.node_id = m.node_id "
+        "WHERE n.source = 'crm' GROUP BY m.person_id HAVING count(*) = 1 "
+        "AND min(m.known_from) BETWEEN TIMESTAMP '2026-01-01' AND TIMESTAMP '2026-05-31'"
+    ).to_pandas()
+    at = first.assign(ts=first["ts"] + pd.Timedelta(minutes=1)).head(60)
+    assert len(at) > 20
+    rows = catalogue.standard().build(retail.engine, at=at).to_pandas().reset_index(drop=True)
+    fresh = rows[rows["rfm__days_since_order"].isna()]
+    scorer = Scorer("appetence", one.model).fit_tiers(one.test, "active")
+    scores = scorer.score(fresh.reindex(columns=["person_id", *scorer.columns()]), "2026-06-01", "1")
+    assert len(scores) == len(fresh) > 10 and scores["score"].between(0, 0.5).all()
+    assert (scores["reasons"].str.len() > 0).all() and scores["resemblance"].between(0, 100).all()
+    for text in scores["reasons"].str[0]:
+        reason = Reason.decode(text)
+        assert all(len(reason.words(catalogue.describe, language)) > 10 for language in ("fr", "en"))
+
+
+#: Silent: neither orders nor visits; asked of those active within as many days.
+SILENT = ChurnDefinition(
+    "silent", (Behaviour("orders"), Behaviour("events")), horizon_days=60, match="any", population="active_60"
+)
+
+
+def _cut(engine: DuckDBEngine, stored: set[str], at: pd.Timestamp) -> DuckDBEngine:
+    """Return the lake as it was at a date: later facts, later memberships and later outcomes gone."""
+    frames = {}
+    for name in sorted(set(TABLES) & stored):
+        rows = engine.query(f"SELECT * FROM {name}").to_pandas()
+        known = "known_from" if name == "membership" else "known_at"
+        rows = rows[rows[known] < at] if known in rows else rows
+        if "known_to" in rows:
+            rows["known_to"] = rows["known_to"].where(rows["known_to"] < at)
+        for column, outcome in TABLES[name].outcomes.items():
+            if column in rows and outcome in rows and column != outcome:
+                rows[column] = rows[column].where(rows[outcome] < at)
+        for outcome in {o for o in TABLES[name].outcomes.values() if o in rows}:
+            rows[outcome] = rows[outcome].where(rows[outcome] < at)
+        frames[name] = rows
+    return DuckDBEngine(frames=frames)
+
+
+@pytest.mark.req("MOD-19")
+@pytest.mark.req("MOD-31")
+def test_silence_is_seen_coming_among_the_still_active(retail: SimpleNamespace) -> None:
+    """Recall within a contact budget, above the rule's, and days ahead; nothing of it rests on the future."""
+    dates = retail.moments[-5:]
+    truth = labels.build(retail.engine, SILENT, dates[:-1], SILENT.population, watermark=END)
+    acted = "(SELECT node_id, event_time FROM events UNION ALL SELECT node_id, event_time FROM orders)"
+    active = pd.concat(
+        retail.engine.query(
+            f"SELECT DISTINCT person_id, TIMESTAMP '{at}' AS as_of FROM {acted} JOIN membership USING (node_id) "
+            f"WHERE event_time < TIMESTAMP '{at}' AND event_time >= TIMESTAMP '{at}' - INTERVAL 60 DAY "
+            f"AND known_from < TIMESTAMP '{at}' AND (known_to IS NULL OR known_to >= TIMESTAMP '{at}')"
+        ).to_pandas()
+        for at in dates
+    ).astype({"as_of": "datetime64[us]"})
+    rows = retail.rows.merge(active, on=["person_id", "as_of"])
+    known = rows.merge(truth, on=["person_id", "as_of"])
+    train, test = known[known["as_of"] == dates[0]], known[known["as_of"] >= dates[2]]
+    model = ChurnClassifier("logistic").fit(train[retail.names], train["y"], groups=train["fold"])
+    rule = RuleBaseline("browsing__days_since_visit").fit(train, train["y"])
+    p, q = model.predict_proba(test[retail.names])[:, 1], rule.predict_proba(test)[:, 1]
+    assert served(test["y"], p, q, groups=test["fold"]).decided_by == "model"
+    last = (
+        retail.engine.query(
+            f"SELECT person_id, max(event_time) AS at FROM {acted} JOIN membership USING (node_id) "
+            f"WHERE known_to IS NULL AND event_time < TIMESTAMP '{END}' GROUP BY person_id"
+        )
+        .to_pandas()
+        .set_index("person_id")["at"]
+    )
+    gone = (last + pd.Timedelta(days=60))[last + pd.Timedelta(days=60) < END]
+    told = {
+        name: lead_report(test[["person_id", "as_of"]].assign(score=score), gone, [0.1, 0.3])
+        for name, score in (("model", p), ("rule", q))
+    }
+    assert (told["model"]["recall"] > told["rule"]["recall"]).all()
+    assert told["model"]["recall"].iloc[1] > 0.3 and told["model"]["lead_50"].min() > 7
+    reasons = top_reasons(model.contributions(test[retail.names]), test[retail.names])
+    assert np.mean([len(person) == 3 for person in reasons]) > 0.9
+    # The same scores from a lake that knows nothing later.
+    then = test[test["as_of"] == dates[2]].sort_values("person_id").head(400)
+    past = (
+        catalogue.standard()
+        .build(
+            _cut(retail.engine, retail.workspace.lake().stored(), dates[2]), dates[2], population="active_365"
+        )
+        .to_pandas()
+    )
+    again = then[["person_id"]].merge(past, on="person_id")
+    assert len(again) == len(then)
+    chance = model.predict_proba(again.reindex(columns=retail.names))[:, 1]
+    np.testing.assert_allclose(chance, model.predict_proba(then[retail.names])[:, 1], atol=1e-9)
 
 
 @pytest.mark.req("DAT-22")
