@@ -70,7 +70,7 @@ def _download(page: Page) -> dict[str, Any]:
     form.locator("select").select_option(index=1)
     form.locator("input[name=author]").fill("campaign desk")
     form.locator("button").click()
-    link = form.locator(".outcome a")
+    link = form.locator(".outcome a.button")
     link.wait_for()
     address = f"{page.url.split('/page')[0]}{link.get_attribute('href')}"
     with page.expect_download() as started:

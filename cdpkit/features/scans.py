@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlglot import exp
@@ -199,31 +199,9 @@ def _packed(part: Part, value: Tree, clock: Clock) -> Tree:
     return exp.Add(this=exp.Mul(this=time, expression=num(size)), expression=place)
 
 
-#: How the aggregates of a person's records become the person's.
-_MERGE: dict[str, type[exp.Expression]] = {
-    **dict.fromkeys(("count", "filled", "sum", "micro", "decay", "says"), exp.Sum),
-    **dict.fromkeys(("reached", "max", "last", "latest"), exp.Max),
-    **dict.fromkeys(("min", "first", "earliest"), exp.Min),
-}
-
-
-def _by_record(scan: Scan, clock: Clock, columns: Sequence[Tree]) -> exp.Select:
-    """Aggregate each record, then the records of each person: the join sees records instead of rows."""
-    record = col("node_id", "f")
-    where = all_of([clock.visible(scan.lookback), holds(scan.where, clock.now)])
-    inner = select([record, *columns], fact_relation(scan.table, "f"), [], where, [record.copy()])
-    merged = [named(_MERGE[part.op](this=col(name, "g")), name) for part, name in scan.columns.items()]
-    same = exp.EQ(this=col("node_id", "g"), expression=col("node_id", "m"))
-    key = col("key", "m")
-    return select([key, *merged], sub(inner, "g"), [join(table(MEMBERS, "m"), same)], None, [key.copy()])
-
-
 def _rows(scan: Scan, clock: Clock) -> exp.Select:
     """Aggregate the rows of each person."""
     columns = [named(_row_aggregate(part, scan, clock), scan.columns[part]) for part in scan.parts]
-    # Measured: where a record has many rows, joining records is cheaper than joining rows.
-    if scan.lookback is None and not clock.per_row:
-        return _by_record(scan, clock, columns)
     return _source(scan, clock, [col("key", "m"), *columns], [col("key", "m")])
 
 

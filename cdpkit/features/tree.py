@@ -83,6 +83,9 @@ def only(aggregate: Tree, conditions: Iterable[Tree | None]) -> Tree:
     condition = all_of(conditions)
     if condition is None:
         return aggregate
+    if isinstance(aggregate, exp.Count) and isinstance(aggregate.this, exp.Star):
+        # Measured: a filter slices all columns for each aggregate, a case is one column more.
+        return exp.Count(this=when(condition, num(1)))
     return exp.Filter(this=aggregate, expression=exp.Where(this=condition))
 
 

@@ -195,7 +195,7 @@ def _name(name: str, both: bool) -> list[dict]:
         *swapped,
         _level(
             f"jaro_winkler_similarity({name}_l, {name}_r) >= 0.92"
-            f" OR length({name}_l) > 2 AND {_slips(f'{name}_l', f'{name}_r', 1)}",
+            f" OR greatest(length({name}_l), length({name}_r)) > 2 AND {_slips(f'{name}_l', f'{name}_r', 1)}",
             "one slip",
         ),
         _level(short, "shortened"),
@@ -257,7 +257,7 @@ def _city() -> list[dict]:
         _level("city_l = city_r", "equal", "city"),
         _level(
             "jaro_winkler_similarity(city_l, city_r) >= 0.9"
-            f" OR length(city_l) > 4 AND {_slips('city_l', 'city_r', 2)}",
+            f" OR greatest(length(city_l), length(city_r)) > 4 AND {_slips('city_l', 'city_r', 2)}",
             "two slips",
         ),
         _level("ELSE", "different"),

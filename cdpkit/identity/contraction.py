@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from cdpkit.errors import CdpkitError
+from cdpkit.identity.graph import components
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
@@ -17,7 +19,7 @@ _PRIME = 2_147_483_647
 _ROUNDS = 120
 
 
-def contract(engine: Engine, nodes: str, edges: str, name: str, seed: int = 11) -> int:
+def contract(engine: Engine, nodes: str, edges: str, name: str, seed: int = 11, here: int = 1_000_000) -> int:
     """Find the connected components of a graph.
 
     Each round, every node moves to the neighbour that a random order puts first, and the nodes that moved to
@@ -36,6 +38,8 @@ def contract(engine: Engine, nodes: str, edges: str, name: str, seed: int = 11) 
         Table to make: ``node, component``, the least node of its component.
     seed : int
         Of the random orders, on which only the number of rounds hangs.
+    here : int
+        With no more pairs left than this, the rest is done in this process.
 
     Returns
     -------
@@ -65,10 +69,9 @@ def contract(engine: Engine, nodes: str, edges: str, name: str, seed: int = 11) 
     engine.materialise(f"{name}_at", f"SELECT node, node AS place FROM {nodes}")
     engine.materialise(f"{name}_left", f"SELECT DISTINCT l, r FROM {edges} WHERE l <> r")
     for rounds in range(_ROUNDS):
-        if engine.query(f"SELECT l FROM {name}_left LIMIT 1").to_arrow().num_rows == 0:
-            engine.materialise(
-                name, f"SELECT node, MIN(node) OVER (PARTITION BY place) AS component FROM {name}_at"
-            )
+        left = int(engine.query(f"SELECT COUNT(*) AS n FROM {name}_left").to_pandas()["n"].iloc[0])
+        if left <= here:
+            _finish(engine, name)
             return rounds
         by, more = (int(random.integers(1, _PRIME)) for _ in range(2))
         order = f"(({{0}} % {_PRIME}) * {by} + {more}) % {_PRIME}"
@@ -79,11 +82,7 @@ def contract(engine: Engine, nodes: str, edges: str, name: str, seed: int = 11) 
             f" FROM (SELECT l AS a, r AS b FROM {name}_left UNION ALL SELECT r, l FROM {name}_left) AS t"
             " GROUP BY a",
         )
-        engine.materialise(
-            f"{name}_at",
-            f"SELECT t.node, COALESCE(m.place, t.place) AS place"
-            f" FROM {name}_at AS t LEFT JOIN {name}_move AS m ON m.node = t.place",
-        )
+        engine.materialise(f"{name}_at", _moved(name))
         engine.materialise(
             f"{name}_left",
             f"SELECT DISTINCT x.place AS l, y.place AS r FROM {name}_left AS e"
@@ -92,4 +91,25 @@ def contract(engine: Engine, nodes: str, edges: str, name: str, seed: int = 11) 
         )
     raise CdpkitError(
         "the graph must shrink", got=f"pairs left after {_ROUNDS} rounds", do="Take another `seed`"
+    )
+
+
+def _moved(name: str) -> str:
+    """Return the statement of where each node is after a round."""
+    return (
+        f"SELECT t.node, COALESCE(m.place, t.place) AS place"
+        f" FROM {name}_at AS t LEFT JOIN {name}_move AS m ON m.node = t.place"
+    )
+
+
+def _finish(engine: Engine, name: str) -> None:
+    """Join what is left, and name each component by its least node."""
+    left = engine.query(f"SELECT l, r FROM {name}_left").to_arrow()
+    one, other = (left.column(side).to_numpy().astype(np.int64) for side in ("l", "r"))
+    node, codes = np.unique(np.concatenate([one, other]), return_inverse=True)
+    labels = components(len(node), codes[: len(one)], codes[len(one) :])
+    first = node[np.unique(labels, return_index=True)[1]]
+    engine.register(f"{name}_move", pa.table({"node": node, "place": first[labels]}))
+    engine.materialise(
+        name, f"SELECT node, MIN(node) OVER (PARTITION BY place) AS component FROM ({_moved(name)}) AS t"
     )

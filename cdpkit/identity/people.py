@@ -55,7 +55,7 @@ def populations(engine: Engine, as_of: object = None) -> pd.DataFrame:
     permitted = nodes_sql("profiling", as_of).sql(dialect=engine.dialect)
     found = engine.query(
         _KINDS.format(
-            members=members(as_of), permitted=permitted, partners=_PARTNERS, digital=_listed(_DIGITAL)
+            members=members(as_of), permitted=permitted, partners=PARTNERS, digital=_listed(_DIGITAL)
         )
     ).to_pandas()
     counts = found.set_index("kind")
@@ -81,7 +81,7 @@ def partner_sources(engine: Engine) -> list[str]:
     engine : Engine
         Sees ``touches, cookie_matches, source_terms``.
     """
-    found = engine.query(f"SELECT source FROM ({_PARTNERS}) AS told ORDER BY source").to_pandas()
+    found = engine.query(f"SELECT source FROM ({PARTNERS}) AS told ORDER BY source").to_pandas()
     return found["source"].tolist()
 
 
@@ -103,7 +103,7 @@ def presence(engine: Engine, as_of: object = None, *, digital: tuple[str, ...] =
         ``person_id, present``: ``crm``, ``web`` or ``both``; one row a person with a record of ours.
     """
     return engine.query(
-        _PRESENCE.format(members=members(as_of), partners=_PARTNERS, digital=_listed(digital))
+        _PRESENCE.format(members=members(as_of), partners=PARTNERS, digital=_listed(digital))
     ).to_pandas()
 
 
@@ -143,7 +143,7 @@ def per_cookie(engine: Engine, since: object, until: object) -> pd.DataFrame:
 
 
 #: Sources whose records are a partner's, not a customer's of ours.
-_PARTNERS = """
+PARTNERS = """
     SELECT source FROM cookie_matches
     UNION SELECT source FROM touches WHERE partner IS NOT NULL
     UNION SELECT source FROM source_terms WHERE partner IS NOT NULL

@@ -12,7 +12,9 @@ from cdpkit.models.churn import (
     ContractHazard,
     RetentionPlan,
     ShiftedBetaGeometric,
+    cohort_survivors,
     contract_periods,
+    policies,
     retention_plan,
 )
 from cdpkit.models.clusters import BehaviourClusters
@@ -42,7 +44,7 @@ from cdpkit.models.lifetime import (
 from cdpkit.models.lookalike import Lookalike
 from cdpkit.models.moments import ChannelAffinity, SendTime
 from cdpkit.models.pressure import PressureModel
-from cdpkit.models.reasons import Reason, common_reasons, importance, top_reasons
+from cdpkit.models.reasons import Reason, common_reasons, encoded_reasons, importance, top_reasons
 from cdpkit.models.recommend import Recommender
 from cdpkit.models.resemblance import Profile
 from cdpkit.models.scored import score_rows
@@ -51,17 +53,17 @@ from cdpkit.models.sequences import DelayResponse, SequenceLab
 from cdpkit.models.tiers import Tiers
 from cdpkit.models.uplift import UpliftRanker
 from cdpkit.models.upsell import UpsellTiming
+from cdpkit.models.wording import describe
 
 __all__ = [
-    "BASE",
-    "LEVERS",
     "AppetenceClassifier",
     "Attribution",
+    "BASE",
+    "BehaviourClusters",
     "BetaGeoNBD",
     "CartCauses",
     "ChannelAffinity",
     "ChurnClassifier",
-    "BehaviourClusters",
     "Columns",
     "ContractHazard",
     "CustomerLifetimeValue",
@@ -70,6 +72,7 @@ __all__ = [
     "EngagementScore",
     "FrameError",
     "GammaGamma",
+    "LEVERS",
     "Lookalike",
     "ModifiedBetaGeoNBD",
     "NextTouchpoint",
@@ -99,9 +102,13 @@ __all__ = [
     "by_group",
     "card_markdown",
     "climb",
+    "cohort_survivors",
     "cohorts",
     "common_reasons",
     "contract_periods",
+    "policies",
+    "describe",
+    "encoded_reasons",
     "fairness",
     "importance",
     "opportunities",

@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 #: People of prior weight, at the overall rate, in each bin and among the missing.
 PRIOR_PEOPLE = 10.0
+#: Average people who may stand at each end of a monotone curve; the more, the flatter it is.
+END_PEOPLE = (10.0, 100.0, 1000.0, 10_000.0)
 
 #: What a gain is counted in, in English and in French.
 MEASURES = {
@@ -76,7 +78,23 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
     def fit(
         self, X: pd.DataFrame, y: ArrayLike, *, groups: ArrayLike | None = None, time: ArrayLike | None = None
     ) -> RuleBaseline:
-        """Learn the conversion rate along the column; `groups` and `time` are taken for uniformity."""
+        """Learn the conversion rate along the column.
+
+        Parameters
+        ----------
+        X : DataFrame
+            At least `column`.
+        y : array-like
+            Two labels; the greater is the conversion.
+        groups : array-like, optional
+            The person of each row: how steep a monotone curve is, other people say.
+        time : array-like, optional
+            Taken for uniformity.
+
+        Returns
+        -------
+        RuleBaseline
+        """
         if self.kind not in ("monotone", "binned"):
             raise CdpkitError("`kind` must be monotone or binned", got=repr(self.kind))
         self.classes_ = np.unique(np.asarray(y))
@@ -88,7 +106,8 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
         rate = converted.mean()
         self.rate_ = float(rate)
         self.missing_rate_ = self._shrunk(converted[~seen], rate)
-        self.knots_, self.rates_ = self._curve(value[seen], converted[seen], rate)
+        units = np.arange(len(value)) if groups is None else pd.factorize(np.asarray(groups), sort=True)[0]
+        self.knots_, self.rates_ = self._curve(value[seen], converted[seen], rate, units[seen])
         scores = self._score(value[converted > 0])
         self.definers_ = np.quantile(scores, np.linspace(0, 1, 201))
         return self
@@ -100,22 +119,42 @@ class RuleBaseline(ClassifierMixin, BaseEstimator):
     def _shrunk(converted: Array, rate: float) -> float:
         return float((converted.sum() + PRIOR_PEOPLE * rate) / (len(converted) + PRIOR_PEOPLE))
 
-    def _curve(self, value: Array, converted: Array, rate: float) -> tuple[Array, Array]:
+    def _curve(
+        self, value: Array, converted: Array, rate: float, units: NDArray[np.int64]
+    ) -> tuple[Array, Array]:
         if not len(value):
             return np.zeros(1), np.array([rate])
         if self.kind == "monotone":
-            curve = IsotonicRegression(increasing=not self.ascending, out_of_bounds="clip")
-            curve.fit(value, converted)
-            knots, rates = curve.X_thresholds_, curve.y_thresholds_
-            # No one is certain: the ends of an isotonic fit are shares of a few people.
-            floor = rate / (len(value) * rate + PRIOR_PEOPLE) if rate else 0.0
-            return knots, np.clip(rates, floor, 1 - floor)
+            return self._monotone(value, converted, rate, units)
         cuts = np.unique(np.quantile(value, np.linspace(0, 1, 21)[1:-1]))
         place = np.unique(np.searchsorted(cuts, value, "left"), return_inverse=True)[1]
         bins = [place == k for k in range(place.max() + 1)]
         return (
             np.array([value[b].mean() for b in bins]),
             np.array([self._shrunk(converted[b], rate) for b in bins]),
+        )
+
+    def _monotone(
+        self, value: Array, converted: Array, rate: float, units: NDArray[np.int64]
+    ) -> tuple[Array, Array]:
+        """Fit the curve, as flat as other people's outcomes ask: an overconfident rule is easily beaten."""
+        half, losses = units % 2 == 0, np.zeros(len(END_PEOPLE))
+        if min(np.ptp(converted[rows]) if rows.any() else 0 for rows in (half, ~half)) > 0:
+            for learn, judge in ((half, ~half), (~half, half)):
+                for k, people in enumerate(END_PEOPLE):
+                    curve = self._isotonic(value[learn], converted[learn], rate, people)
+                    p = np.clip(curve.predict(value[judge]), 1e-9, 1 - 1e-9)
+                    losses[k] += log_losses(converted[judge], p).sum()
+        curve = self._isotonic(value, converted, rate, END_PEOPLE[int(np.argmin(losses))])
+        return curve.X_thresholds_, curve.y_thresholds_
+
+    def _isotonic(self, value: Array, converted: Array, rate: float, people: float) -> IsotonicRegression:
+        """Fit a monotone curve with average people at both ends, where it would rest on a few only."""
+        ends = np.array([value.min(), value.max()])
+        return IsotonicRegression(increasing=not self.ascending, out_of_bounds="clip").fit(
+            np.concatenate([value, ends]),
+            np.concatenate([converted, np.full(2, rate)]),
+            np.concatenate([np.ones(len(value)), np.full(2, people)]),
         )
 
     def _score(self, value: Array) -> Array:

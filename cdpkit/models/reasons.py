@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cdpkit.models.appetence import BASE
 
@@ -144,32 +144,79 @@ def top_reasons(
     >>> [r.feature for r in top_reasons(parts, X, tiers=["hot"])[0]]
     ['visits_7d']
     """
+    names, order, signed = _strongest(contributions, tiers, most, family)
+    values = {int(j): _told(X[names[j]]) for j in np.unique(order[signed != 0])}
+    return [
+        [
+            Reason(str(names[j]), values[j][i], "up" if s > 0 else "down", float(s))
+            for j, s in zip(order[i], signed[i], strict=True)
+            if s != 0
+        ]
+        for i in range(len(order))
+    ]
+
+
+def encoded_reasons(
+    contributions: pd.DataFrame,
+    X: pd.DataFrame,
+    *,
+    tiers: ArrayLike | None = None,
+    most: int = 3,
+    family: Callable[[str], str] = family,
+) -> list[list[str]]:
+    """Return what `top_reasons` returns, encoded as scores store it; a column at a time, for whole bases.
+
+    Examples
+    --------
+    >>> parts = pd.DataFrame({"visits_7d": [0.5], "age": [-0.6], "(base)": [0.1]})
+    >>> encoded_reasons(parts, pd.DataFrame({"visits_7d": [2], "age": [40]}), most=1)
+    [['{"id":"age","value":40.0,"direction":"down"}']]
+    """
+    names, order, signed = _strongest(contributions, tiers, most, family)
+    said = np.full(order.shape, None, dtype=object)
+    for j in np.unique(order[signed != 0]):
+        rows, places = np.nonzero((order == j) & (signed != 0))
+        head = json.dumps({"id": str(names[j])}, ensure_ascii=False, separators=(",", ":"))[:-1]
+        tails = np.where(signed[rows, places] > 0, ',"direction":"up"}', ',"direction":"down"}').tolist()
+        told = _told(X[names[j]].iloc[rows])
+        values = [json.dumps(v, ensure_ascii=False) if isinstance(v, str) else _number(v) for v in told]
+        said[rows, places] = [f'{head},"value":{v}{tail}' for v, tail in zip(values, tails, strict=True)]
+    if (signed != 0).all():
+        return said.tolist()
+    return [[text for text in person if text is not None] for person in said.tolist()]
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else repr(value)
+
+
+def _strongest(
+    contributions: pd.DataFrame, tiers: ArrayLike | None, most: int, family: Callable[[str], str]
+) -> tuple[list[Any], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the columns' names, and each person's strongest with their log-odds; zero where none is left."""
     names = [name for name in contributions.columns if name != BASE]
     strength = contributions[names].to_numpy(dtype=float)
     families = pd.factorize(np.array([family(str(name)) for name in names], dtype=object))[0]
     # Ranked by what may be told; what may not be told ranks last.
     rank = np.abs(strength)
     if tiers is not None:
-        hot = (np.asarray(tiers, dtype=object) == "hot")[:, None]
-        rank = np.where(hot & (strength <= 0), 0.0, rank)
-    # A family speaks through its strongest member.
-    for code in np.unique(families):
-        members = np.flatnonzero(families == code)
-        if len(members) > 1:
-            best = members[rank[:, members].argmax(axis=1)]
-            rank[:, members] = np.where(members[None, :] == best[:, None], rank[:, members], 0.0)
-    shown = min(most, len(names))
-    order = np.argsort(-rank, axis=1, kind="stable")[:, :shown]
-    picked, signed = np.take_along_axis(rank, order, 1), np.take_along_axis(strength, order, 1)
-    values = {int(j): _told(X[names[j]]) for j in np.unique(order)}
-    return [
-        [
-            Reason(str(names[j]), values[j][i], "up" if s > 0 else "down", float(s))
-            for j, s, r in zip(order[i], signed[i], picked[i], strict=True)
-            if r > 0
-        ]
-        for i in range(len(order))
-    ]
+        hot = np.flatnonzero(np.asarray(tiers, dtype=object) == "hot")
+        rank[hot] = np.maximum(strength[hot], 0.0)
+    shown, everyone = min(most, len(names)), np.arange(len(rank))
+    order = np.zeros((len(rank), shown), dtype=np.int64)
+    picked = np.zeros((len(rank), shown))
+    related = families[:, None] == families[None, :]
+    alone = not (related.sum(axis=1) > 1).any()
+    for place in range(shown):
+        best = rank.argmax(axis=1)
+        order[:, place], picked[:, place] = best, rank[everyone, best]
+        # A family speaks through its strongest member.
+        if alone:
+            rank[everyone, best] = 0.0
+        else:
+            rank[related[best]] = 0.0
+    signed = np.where(picked > 0, np.take_along_axis(strength, order, 1), 0.0)
+    return names, order, signed
 
 
 def _told(column: pd.Series) -> list[Any]:

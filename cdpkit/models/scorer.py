@@ -15,7 +15,7 @@ from cdpkit.models.appetence import AppetenceClassifier
 from cdpkit.models.baseline import RuleBaseline, Verdict, served
 from cdpkit.models.drift import Drift
 from cdpkit.models.frame import Columns, FrameError
-from cdpkit.models.reasons import importance, top_reasons
+from cdpkit.models.reasons import encoded_reasons, importance
 from cdpkit.models.state import plain, read_json, write_json
 from cdpkit.models.tiers import Tiers
 
@@ -255,10 +255,8 @@ class Scorer:
             part = X.iloc[first : first + PEOPLE_AT_ONCE]
             names = None if self.rule_decides else list(self.classifier.columns_.names)
             seen = part if names is None else part[names]
-            found = top_reasons(
-                self.estimator.contributions(seen, exact), seen, tiers=tier[first : first + len(part)]
-            )
-            told += [[reason.encode() for reason in person] for person in found]
+            parts, their = self.estimator.contributions(seen, exact), tier[first : first + len(part)]
+            told += encoded_reasons(parts, seen, tiers=their)
         return pd.DataFrame(
             {
                 "score": score,

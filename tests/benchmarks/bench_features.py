@@ -1,7 +1,8 @@
 """Features beside Polars, pandas and the floor of the scan, alternated in one run.
 
 Run ``python tests/benchmarks/bench_features.py --events 20e6 --persons 500e3``; results go to
-``tests/benchmarks/results/features.json``. The 66 features of `features_workload` are computed in a process
+``tests/benchmarks/results/features.json``. ``--only`` names the roles: ``"floor;ours, person"`` for the largest
+sizes, which then need one layout of the data. The 66 features of `features_workload` are computed in a process
 of their own, from the lake's files to a frame; CPU seconds are user and system of the whole process, start
 and imports included, because wall clock says little on a shared machine. The floor groups the same rows by
 the same key once a table, touching the same columns. Our figure is given with the person on the table (one
@@ -15,7 +16,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -27,11 +27,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 OUT = Path(__file__).parent / "results" / "features.json"
 ROLES = ("floor", "ours, person", "ours, node", "polars", "pandas")
+EXTRA = ("ours, person, catalogue", "ours, person, 12 dates")
 
 
 def cpu() -> float:
     """Return the CPU seconds of this process."""
     return time.process_time()
+
+
+def peak_mb() -> int:
+    """Return the peak memory of this process since it began; `getrusage` would give that of its parent, too."""
+    said = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(said.partition("VmHWM:")[2].split()[0]) // 1024
 
 
 def engine(home: Path) -> Any:
@@ -72,8 +79,7 @@ def play(role: str, home: Path, out: str) -> None:
     else:
         frame = features_peers.in_polars(layout) if role == "polars" else features_peers.in_pandas(layout)
     # All of the process so far, start and imports included; what follows only serves the comparison.
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(json.dumps({"cpu_s": cpu(), "cpu_inside_s": cpu() - begin, "peak_mb": used.ru_maxrss // 1024}))
+    print(json.dumps({"cpu_s": cpu(), "cpu_inside_s": cpu() - begin, "peak_mb": peak_mb()}))
     if out and frame is not None:
         frame = frame if hasattr(frame, "to_parquet") else frame.to_pandas()
         frame.rename(columns=lambda c: c.removeprefix("bench__")).to_parquet(out)
@@ -134,19 +140,18 @@ def compiling() -> dict[str, float]:
     return {"features": n, "cpu_s": round(min(took), 3), "cpu_s_for_200": round(min(took) * 200 / n, 3)}
 
 
-def measured(home: Path, repeats: int, peers: bool, dates: bool) -> dict[str, Any]:
-    """Alternate the roles, then compare values, dates and the catalogue."""
+def measured(home: Path, repeats: int, only: list[str]) -> dict[str, Any]:
+    """Alternate the roles (Polars, which no bar names, runs once), then compare values, dates, the catalogue."""
     files = {role: f"{home}/{role.replace(', ', '_')}.parquet" for role in ROLES if role != "floor"}
     runs: dict[str, list[dict[str, float]]] = {role: [] for role in ROLES}
     for number in range(repeats):
         for role in ROLES:
-            if role in ("polars", "pandas") and (number or not peers):
+            if role not in only or (role == "polars" and number):
                 continue
             found = run(role, home, files.get(role, "") if not number else "")
             runs[role] += [found] if found else []
             print(role, found or "failed", flush=True)
-    more = ["ours, person, catalogue", *(["ours, person, 12 dates"] if dates else [])]
-    extra = {role: run(role, home) for role in more}
+    extra = {role: run(role, home) for role in EXTRA if role in only}
     print(extra, flush=True)
     roles = {
         role: {key: statistics.median(r[key] for r in found) for key in found[0]} | {"runs": len(found)}
@@ -163,7 +168,7 @@ def measured(home: Path, repeats: int, peers: bool, dates: bool) -> dict[str, An
         "roles": roles,
         "twelve_dates_x_one": round(many / one, 2) if many else None,
         "values": agree({role: file for role, file in files.items() if Path(file).exists()}),
-        "absent": [peer for peer in ("polars", "pandas") if peer not in roles],
+        "absent": [peer for peer in ("polars", "pandas") if peer in only and peer not in roles],
     }
 
 
@@ -174,8 +179,7 @@ def main() -> None:
     asked.add_argument("--persons", type=float, default=500e3)
     asked.add_argument("--repeats", type=int, default=3)
     asked.add_argument("--home", default="/tmp/cdpkit_bench_features")
-    asked.add_argument("--no-peers", action="store_true")
-    asked.add_argument("--no-dates", action="store_true")
+    asked.add_argument("--only", default=";".join((*ROLES, *EXTRA)), help="roles, separated by semicolons")
     asked.add_argument("--role", default="")
     asked.add_argument("--out", default="")
     given = asked.parse_args()
@@ -185,12 +189,15 @@ def main() -> None:
 
     home = Path(given.home) / f"{int(given.events)}_{int(given.persons)}"
     begin = cpu()
-    features_data.write(home, int(given.events), int(given.persons))
+    only = given.only.split(";")
+    layouts = ("person", "node") if "ours, node" in only else ("person",)
+    features_data.write(home, int(given.events), int(given.persons), layouts)
     print("data", round(cpu() - begin, 1), "CPU s", flush=True)
     results = json.loads(OUT.read_text())["results"] if OUT.exists() else {}
     name = f"{int(given.events):,} events, {int(given.persons):,} persons"
-    results[name] = measured(home, given.repeats, not given.no_peers, not given.no_dates)
+    results[name] = measured(home, given.repeats, only)
     results["compile"] = compiling()
+    results[name]["load"] = [round(x, 1) for x in os.getloadavg()]
     OUT.parent.mkdir(exist_ok=True)
     OUT.write_text(
         json.dumps({"machine": _machine(), "versions": _versions(), "results": results}, indent=1) + "\n"
@@ -202,7 +209,7 @@ def main() -> None:
 def _machine() -> dict[str, Any]:
     return {
         "python": platform.python_version(), "system": platform.system(), "machine": platform.machine(),
-        "cpus": os.cpu_count(), "load": [round(x, 1) for x in os.getloadavg()],
+        "cpus": os.cpu_count(),
     }  # fmt: skip
 
 

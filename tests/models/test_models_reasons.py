@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cdpkit.models import BASE, Reason, common_reasons, importance, top_reasons
+from cdpkit.models import BASE, Reason, common_reasons, encoded_reasons, importance, top_reasons
 
 
 @pytest.fixture
@@ -142,3 +142,17 @@ def test_common_reasons_keep_the_most_shared_of_each_tier() -> None:
     assert (kept.set_index("tier")["people"] == strongest).all()
     alone = common_reasons(told().query("tier == 'hot'"))
     assert alone["others"].isna().all() and alone["people"].tolist() == [3, 2, 1]
+
+
+def test_reasons_encoded_column_by_column_are_those_of_each_person() -> None:
+    """The fast way for whole bases says what the plain way says: strings, gaps, families, the hot, nobody's."""
+    rng = np.random.default_rng(0)
+    names = ["visits_7d", "visits_30d", "ville", "âge", "panier"]
+    parts = pd.DataFrame(rng.normal(size=(200, 5)).round(1), columns=names).assign(**{BASE: 0.1})
+    parts.iloc[:20, :5] = 0.0
+    values = pd.DataFrame(rng.gamma(1, 1e5, (200, 5)), columns=names).assign(ville='L\'"Haÿ"')
+    values.loc[::3, ["ville", "panier"]] = None
+    tiers = rng.choice(["hot", "warm", "cold"], 200)
+    plain = [[r.encode() for r in person] for person in top_reasons(parts, values, tiers=tiers)]
+    assert encoded_reasons(parts, values, tiers=tiers) == plain
+    assert plain[0] == [] and {len(person) for person in plain} >= {0, 3}

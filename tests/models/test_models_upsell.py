@@ -58,6 +58,7 @@ def fitted() -> UpsellTiming:
     return UpsellTiming(rung="rung", looked="looked").fit(X, period, next_rung=reached)
 
 
+@pytest.mark.req("MOD-17")
 def test_it_ranks_who_moves_first_and_finds_the_planted_moment(fitted: UpsellTiming) -> None:
     """On new buyers: a concordance near the truth's, and the best period within one of the planted one."""
     X, period, _, chances = _buyers(6000, 1)
@@ -73,6 +74,7 @@ def test_it_ranks_who_moves_first_and_finds_the_planted_moment(fitted: UpsellTim
     assert ((told["mean_period"] >= 1) & (told["mean_period"] <= 3)).all()
 
 
+@pytest.mark.req("MOD-17")
 def test_the_next_rung_follows_where_people_look(fitted: UpsellTiming) -> None:
     """Who looks two rungs up is offered two rungs up, the others the next one; never the rung they have."""
     X, *_ = _buyers(2000, 2)

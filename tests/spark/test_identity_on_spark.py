@@ -9,6 +9,7 @@ import pandas as pd
 
 from cdpkit.engine import SparkEngine
 from cdpkit.identity import resolve, resolve_spread
+from cdpkit.identity.contraction import contract
 
 HERE = runpy.run_path(str(Path(__file__).resolve().parents[1] / "identity" / "test_identity_spread.py"))
 
@@ -29,3 +30,14 @@ def test_workers_find_the_persons_that_one_machine_finds(session) -> None:
             scoring=learned.model, parts=2,
         )  # fmt: skip
         HERE["compared"](whole, engine, found.tables, set(before.membership["person_id"]))
+
+
+def test_statements_of_spark_find_components(session) -> None:
+    frames = {
+        "nodes_": pd.DataFrame({"node": [-4, 0, 1, 2, 3, 8, 9]}),
+        "pairs_": pd.DataFrame({"l": [0, 2, 3, 9], "r": [1, 1, 2, -4]}),
+    }
+    with SparkEngine(session, frames=frames) as engine:
+        assert contract(engine, "nodes_", "pairs_", "groups_", here=0) > 0
+        found = engine.query("SELECT node, component FROM groups_ ORDER BY node").to_pandas()
+    assert found["component"].tolist() == [-4, 0, 0, 0, 0, 8, -4]

@@ -172,11 +172,11 @@ def test_file_leaves_by_a_link_that_works_once(open_page: Any, file_content: byt
     """Purpose and name are asked, the file comes whole, and the same link is dead afterwards."""
     page = open_page()
     page.get_by_role("button", name=re.compile("Préparer le fichier")).click()
-    assert page.locator("form.take .outcome a").count() == 0  # nothing without a purpose and a name
+    assert page.locator("form.take .outcome a.button").count() == 0  # nothing without a purpose and a name
     page.select_option("select[name=purpose]", "activation")
-    page.fill("input[name=author]", "Inès M.")
+    page.fill("form.take input[name=author]", "Inès M.")
     page.get_by_role("button", name=re.compile("Préparer le fichier")).click()
-    link = page.locator("form.take .outcome a")
+    link = page.locator("form.take .outcome a.button")
     link.wait_for()
     url = link.get_attribute("href")
     with page.expect_download() as waiting:

@@ -91,11 +91,41 @@ def test_the_data_page_says_what_was_loaded(engine: DuckDBEngine, reported: dict
     ]
 
 
+@pytest.mark.req("IDN-20")
+def test_the_data_page_says_what_the_next_level_lacks_and_counts_no_partners_cookie(
+    reported: dict[str, pd.DataFrame],
+) -> None:
+    """Beside the level of the base stands what most persons lack; 40 cookies of a partner are no persons."""
+    day = pd.Timestamp("2026-07-01")
+    cookies = pd.DataFrame({"node_id": range(900, 940), "source": "ads", "node_type": "cookie"})
+    cookies = cookies.assign(record_id=cookies["node_id"].astype("str"), known_at=day)
+    alone = pd.DataFrame({"node_id": range(900, 940), "known_from": day})
+    match = pd.DataFrame({"node_id": [900], "source": "ads", "known_at": day, "event_time": day})
+    lacks = {"level": 1, "evidence": "demographics", "fr": "des données", "en": "demographic data"}
+    told = {
+        "levels": [{"level": 1, "fr": "n", "en": "n", "persons": 100, "share": 1.0}],
+        "level_of_base": [{"level": 1, "anonymous": 40}],
+        "lacking": [lacks | {"persons": 45, "alone": 0, "share": 0.45}],
+    }
+    lines = pd.DataFrame({"name": list(told), "content": [json.dumps(rows) for rows in told.values()]})
+    frames = reported | {
+        "nodes": pd.concat([reported["nodes"], cookies]),
+        "membership": pd.concat([reported["membership"], alone.assign(person_id="x" + cookies["record_id"])]),
+        "cookie_matches": match.assign(cookie_id="k"),
+        "reports": pd.concat([reported["reports"], lines.assign(model="identity", version="", as_of=day)]),
+    }
+    payload = built("data", DuckDBEngine(frames=frames))
+    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50}
+    html = shown("data", payload)
+    assert "demographic data: 45% of them" in html and "Ce qui manque à ces personnes" in html
+
+
 def test_the_retention_page_says_what_churn_and_value_reported(engine: DuckDBEngine) -> None:
     """Rates with their intervals, value at risk and levers are those of the frames; small levels are hidden."""
     payload = built("retention", engine)
     html = shown("retention", payload)
     assert "Of those most at risk, 30% left (between 25% and 36%)" in html
+    assert "Beyond 6 messages in four weeks" in html and "contacted enough" in html
     assert formats.money(1_234_500)["en"] in html, "value at risk is reported in whole units"
     assert formats.money(900_000)["en"] in html, "lifetime value is reported in minor units"
     assert digest.rows(payload, "lifetime_value", "sources") == [
@@ -249,5 +279,14 @@ def test_the_moments_page_says_for_whom_an_hour_is_known(engine: DuckDBEngine) -
     assert "18:00 suits" in shown("moments", payload)
     shown_hours = {(row["hour"], row["people"]) for row in payload["hours"]}
     assert shown_hours == {(18, 240), (18, 95), (None, None)}
+    assert "The order A &gt; B &gt; C does better" in shown("moments", payload)
     months = payload["models"]["pressure_ledger"]["frames"]["months"]
     assert [row["persons"] for row in months] == [120], "a month of seven people is left out"
+
+
+def test_the_channels_page_says_how_mail_is_received(engine: DuckDBEngine) -> None:
+    """Gmail's limits in words, small providers and small groups hidden."""
+    html = shown("channels", built("channels", engine))
+    assert "gmail" in html and "✗ 0.3% or more" in html and "⚠ 0,1" in html
+    assert "tiny.example" not in html
+    assert "silent beyond luck: 240" in html and "marked a message as spam: 3<" not in html

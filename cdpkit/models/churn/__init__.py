@@ -2,7 +2,7 @@
 
 from cdpkit.models.churn.classifier import ChurnClassifier
 from cdpkit.models.churn.cohort import ShiftedBetaGeometric
-from cdpkit.models.churn.hazard import ContractHazard, contract_periods
+from cdpkit.models.churn.hazard import ContractHazard, cohort_survivors, contract_periods, policies
 from cdpkit.models.churn.retention import RetentionPlan, retention_plan
 
 __all__ = [
@@ -10,6 +10,8 @@ __all__ = [
     "ContractHazard",
     "RetentionPlan",
     "ShiftedBetaGeometric",
+    "cohort_survivors",
     "contract_periods",
+    "policies",
     "retention_plan",
 ]

@@ -75,6 +75,71 @@ def contract_periods(
     return table[kept].reset_index(drop=True)
 
 
+def policies(terms: pd.DataFrame, observed_until: Any) -> pd.DataFrame:
+    """Put the terms of each contract together: when it began, and when it ended if it did.
+
+    Parameters
+    ----------
+    terms : DataFrame
+        ``policy_id, starts_at, ends_at, cancelled_at``, one row a term.
+    observed_until : timestamp
+        A last term that ends later is still held.
+
+    Returns
+    -------
+    DataFrame
+        ``contract_id, starts_at, ended_at`` (missing: still held), one row a policy.
+
+    Examples
+    --------
+    >>> terms = pd.DataFrame({"policy_id": ["a", "a"], "cancelled_at": pd.to_datetime([None, "2026-02-10"]),
+    ...                       "starts_at": pd.to_datetime(["2025-01-01", "2026-01-01"]),
+    ...                       "ends_at": pd.to_datetime(["2026-01-01", "2027-01-01"])})
+    >>> policies(terms, "2026-06-01")["ended_at"].dt.strftime("%Y-%m-%d").tolist()
+    ['2026-02-10']
+    """
+    last = terms.sort_values("starts_at").groupby("policy_id").last()
+    first = terms.groupby("policy_id")["starts_at"].min()
+    ran_out = last["ends_at"].where(last["ends_at"] < pd.Timestamp(observed_until))
+    ended = last["cancelled_at"].fillna(ran_out)
+    table = pd.DataFrame({"starts_at": first, "ended_at": ended})
+    return table.rename_axis("contract_id").reset_index()
+
+
+def cohort_survivors(contracts: pd.DataFrame, observed_until: Any, period_days: int = 30) -> pd.DataFrame:
+    """Count the contracts of each cohort still held at each age, as far as the whole cohort was observed.
+
+    Parameters
+    ----------
+    contracts, observed_until, period_days
+        As for `contract_periods`; a cohort are the contracts begun in one quarter.
+
+    Returns
+    -------
+    DataFrame
+        One row a cohort (quarter), one column an age in periods (0: all that began); missing where the last
+        of the cohort had not come to that age. What `ShiftedBetaGeometric.fit` takes.
+
+    Examples
+    --------
+    >>> held = pd.DataFrame({"starts_at": pd.to_datetime(["2026-01-01", "2026-01-09"]),
+    ...                      "ended_at": pd.to_datetime(["2026-02-10", None])})
+    >>> cohort_survivors(held, "2026-03-15").iloc[0].tolist()
+    [2.0, 2.0, 1.0]
+    """
+    end, start = pd.Timestamp(observed_until), contracts["starts_at"]
+    begun = start < end
+    start, ended = start[begun], contracts["ended_at"][begun]
+    cohort = start.dt.to_period("Q")
+    length = pd.Timedelta(days=period_days).total_seconds()
+    left_at = (ended.where(ended < end) - start).dt.total_seconds().to_numpy() / length
+    seen = np.floor((end - start.groupby(cohort).max()).dt.total_seconds() / length)
+    ages = range(int(seen.max()) + 1)
+    held = pd.DataFrame({k: np.isnan(left_at) | (left_at > k) for k in ages}, index=cohort.index)
+    table = held.groupby(cohort).sum().astype(float)
+    return table.where(np.asarray(ages)[None, :] <= seen.to_numpy()[:, None]).rename_axis("cohort")
+
+
 class ContractHazard(BaseEstimator):
     """The chance that a contract ends in its next period, and the curve that follows.
 

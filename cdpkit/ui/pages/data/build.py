@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from cdpkit.identity.people import PARTNERS
 from cdpkit.ui.digest import Rows, gather, nested, parts
 from cdpkit.ui.pages.data.shares import read
 from cdpkit.ui.privacy import K
@@ -31,10 +32,15 @@ _CONSENTS = """
     WHERE place = 1 GROUP BY purpose, channel, status ORDER BY purpose, channel, status
 """
 
+#: Partners' cookies never matched with ours are nobody we know: `populations` tells them apart.
 _PERSONS = """
-    SELECT count(*) AS persons, sum(n_nodes) AS records,
+    SELECT count(*) AS persons, sum(records) AS records,
            sum(CASE WHEN n_sources > 1 THEN 1 ELSE 0 END) AS joined
-    FROM persons
+    FROM (
+        SELECT m.person_id, count(*) AS records, count(DISTINCT n.source) AS n_sources
+        FROM membership AS m JOIN nodes AS n USING (node_id)
+        WHERE m.known_to IS NULL AND n.source NOT IN ({partners}) GROUP BY m.person_id
+    ) AS ours
 """
 
 #: Persons with a record of their own: a cookie alone, or an unknown caller, is not yet somebody.
@@ -71,11 +77,12 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     page["models"]["data"]["frames"]["quality"] = [row for row in quality if row["as_of"] == newest]
     return page | {
         "consents": parts("people", by="subject")(_rows(engine, _CONSENTS), K),
-        "persons": _rows(engine, _PERSONS)[0],
+        "persons": _rows(engine, _PERSONS.format(partners=PARTNERS))[0],
         "known": _rows(engine, _KNOWN)[0],
         "levels": parts("persons")(_told(known, "levels"), K),
         "populations": parts("persons")(_told(known, "populations"), K),
         "level_of_base": known.get("level_of_base").to_dict("records"),
+        "lacking": nested("persons", "alone")(_told(known, "lacking"), K),
         "matches": nested("records", "matched")(_rows(engine, _MATCHES), K),
         "shares": read(engine),
     }

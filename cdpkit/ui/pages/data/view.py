@@ -244,7 +244,7 @@ def integrated(payload: Payload) -> Html:
 
 
 def _level(payload: Mapping[str, Any]) -> Html:
-    """Say the base's own level and who reaches each, or that levels were not judged yet."""
+    """Say the base's own level, who reaches each and what the next lacks, or that none was judged yet."""
     levels, base = payload["levels"], payload["level_of_base"]
     if not levels or not base:
         return element("p", text("data.integrated.unjudged"), class_="note")
@@ -257,7 +257,14 @@ def _level(payload: Mapping[str, Any]) -> Html:
         if row["level"] is not None
     ]
     told = text("data.integrated.base", level=number(base[0]["level"]))
-    return element("div", element("p", told), element("ul", lines, class_="note"))
+    wants = [
+        row for row in payload["lacking"] if row["level"] == base[0]["level"] and row["share"] is not None
+    ]
+    lacks = [
+        element("li", text("data.integrated.lacks", what=_both(row), share=_share(row))) for row in wants
+    ]
+    more = [element("p", text("data.integrated.next")), element("ul", lacks, class_="note")] if wants else []
+    return element("div", element("p", told), element("ul", lines, class_="note"), more)
 
 
 def _share(row: Row) -> Text:

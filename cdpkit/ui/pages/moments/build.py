@@ -23,6 +23,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
         "send_time": {"hours": None, "validation": None, "served": None},
         "upsell": {"moments": parts("customers")},
         "pressure_ledger": {"months": None},
+        "sequences": {"served": None},
     }
     page = gather(engine, "moments", wanted)
     if page is None:

@@ -9,7 +9,7 @@ from typing import Any
 from cdpkit.ui import page as shell
 from cdpkit.ui.digest import current, rows
 from cdpkit.ui.formats import date, number, percent
-from cdpkit.ui.kit import Html, element, figure, notice, section, table
+from cdpkit.ui.kit import Html, card, element, figure, notice, section, table
 from cdpkit.ui.listing import Column, few, listing, made, source, waiting, written
 from cdpkit.ui.messages import Text, same, text
 from cdpkit.ui.navigation import Entry
@@ -34,7 +34,7 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    shown = [part(payload) for part in (hours, sureness, rhythm, up, proof)]
+    shown = [part(payload) for part in (hours, sureness, rhythm, order, up, proof)]
     parts = [part for part in shown if part is not None]
     return made("moments", payload, finding(payload), text("moments.definition"), parts, (), menu)
 
@@ -114,6 +114,20 @@ def rhythm(payload: Payload) -> Html:
         Column(text("moments.column.silent"), written("silent", percent)),
     ]
     return section("rhythm", title, text("moments.rhythm.lead"), listing(title, columns, found, "months"))
+
+
+def order(payload: Payload) -> Html:
+    """Say whether the order of messages matters, and which one does best where it does."""
+    title, found = text("moments.order.title"), rows(payload, "sequences", "served")
+    if not found:
+        return waiting("order", title, "46_sequences")
+    told = found[0]
+    counts = {"orders": number(told["orders"]), "people": number(told["people"])}
+    if told["served"] == "best order":
+        said = text("moments.order.best", None, best=same(told["best"]), **counts)
+    else:
+        said = text("moments.order.any", None, **counts)
+    return section("order", title, text("moments.order.lead"), card(element("p", said)))
 
 
 def up(payload: Payload) -> Html:

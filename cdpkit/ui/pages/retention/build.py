@@ -33,6 +33,7 @@ def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] 
         "lifetime_value": {
             "value": None, "deciles": None, "cohorts": customers, "sources": customers, "levers": people,
         },
+        "pressure": {"served": None, "states": people},
         "pressure_ledger": {"distribution": None, "held_back": alone("n")},
     }  # fmt: skip
     page = gather(engine, "retention", wanted)

@@ -9,7 +9,7 @@ from cdpkit.ui import page as shell
 from cdpkit.ui.actions import beside
 from cdpkit.ui.digest import rows
 from cdpkit.ui.formats import interval, money, number, percent
-from cdpkit.ui.kit import Html, element, section
+from cdpkit.ui.kit import Html, element, notice, section
 from cdpkit.ui.listing import Column, bars, between, channel, few, listing, made, source, waiting, written
 from cdpkit.ui.messages import Text, same, text
 from cdpkit.ui.navigation import Entry
@@ -17,6 +17,9 @@ from cdpkit.ui.theme import TIERS
 
 Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
+
+#: How much somebody is contacted, against the cap.
+_STATES = ("saturated", "on_target", "under_solicited")
 
 _CHURN, _VALUE = "31_churn", "32_lifetime_value"
 
@@ -135,9 +138,28 @@ def pressure(payload: Payload) -> Html:
         if row["n"]
     ]
     return section(
-        "pressure", title, text("retention.pressure.lead"), listing(title, columns, shown, "pressure"),
+        "pressure", title, text("retention.pressure.lead"), *_effect(payload),
+        listing(title, columns, shown, "pressure"),
         element("ul", spared, class_="footnote") if spared else None,
     )  # fmt: skip
+
+
+def _effect(payload: Payload) -> list[Html]:
+    """Say whether contacts surely do harm, from how many on, and how many people are there already."""
+    served, states = rows(payload, "pressure", "served"), rows(payload, "pressure", "states")
+    if not served:
+        return [notice(text("waiting.title"), text("waiting.run", notebook="42_pressure.ipynb"))]
+    if served[0]["pressure"] == "cap" and served[0]["cap"] is not None:
+        said = text("retention.effect.cap", cap=number(served[0]["cap"]))
+    else:
+        said = text("retention.effect.none")
+    columns = [
+        Column(text("retention.column.state"), _state),
+        Column(text("axis.people"), written("people")),
+        Column(text("retention.column.messages"), written("messages", lambda value: number(value, 1))),
+    ]
+    title = text("retention.states.title")
+    return [element("p", said, class_="lead"), listing(title, columns, states, "pressure-states")]
 
 
 def deciles(payload: Payload) -> Html:
@@ -227,6 +249,11 @@ def _offer(name: str) -> Text:
 
 def _group(name: str) -> Text:
     return text("retention.unknown") if name == "(unknown)" else channel(name)
+
+
+def _state(row: Row) -> Text:
+    name = row["state"].replace(" ", "_").replace("-", "_")
+    return text(f"retention.state.{name}") if name in _STATES else same(row["state"])
 
 
 def _figure(row: Row) -> Text:
