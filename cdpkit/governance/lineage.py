@@ -34,6 +34,7 @@ DERIVED: dict[str, tuple[str, ...]] = {
     "links": ("nodes", "profiles", "identifiers"),
     "identity_levels": ("membership", "identifiers", "profiles", "orders", "events", "consents"),
     "inferred": ("membership",),
+    "profile_360": ("membership", "events", "orders", "messages", "consents", "scores", "identity_levels"),
     "identifier_status": ("identifiers",),
     "cleaned": ("profiles", "identifiers"),
     "profile_traits": ("profiles",),

@@ -14,6 +14,7 @@ from cdpkit.identity.metrics import agreement
 from cdpkit.identity.onboarding import onboard, side
 from cdpkit.identity.people import partner_sources, per_cookie, populations, presence
 from cdpkit.identity.profile import Profile, profile_360
+from cdpkit.identity.profiles import profiles_360
 from cdpkit.identity.report import audit
 from cdpkit.identity.resolution import Resolution, resolve
 from cdpkit.identity.rooms import clean_room, partner_keys, second_party
@@ -59,6 +60,7 @@ __all__ = [
     "presence",
     "previous",
     "profile_360",
+    "profiles_360",
     "records",
     "resolve",
     "second_party",

@@ -24,7 +24,7 @@ def next_fact(
     later: tuple[pd.DataFrame, ArrayLike],
     *,
     segments: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
+    units: ArrayLike | None = None,
     least: int = LEAST,
     **fit: Any,
 ) -> pd.DataFrame:
@@ -41,12 +41,12 @@ def next_fact(
         Features and outcomes to learn from, and to judge on.
     segments : array-like, optional
         Segment of each later row; by default everybody is one.
-    groups : array-like, optional
-        The unit of each later row, for intervals.
+    units : array-like, optional
+        The unit of each later row (a person, a household), for intervals.
     least : int
         Later rows that know a fact, under which the segment says nothing about it.
     **fit
-        Passed to ``fit``.
+        Passed to ``fit`` (groups, time, embargo of the training rows).
 
     Returns
     -------
@@ -81,7 +81,7 @@ def next_fact(
             raise CdpkitError(f"fact `{fact}` must hold some columns of the frame, and not all")
     rows_later, truth = later[0], np.asarray(later[1]).astype(bool)
     label = np.full(len(rows_later), "all") if segments is None else np.asarray(segments).astype(str)
-    unit = None if groups is None else np.asarray(groups)
+    unit = None if units is None else np.asarray(units)
     whole = log_losses(truth, _scores(model, X, y, rows_later, names, fit))
     told = []
     for fact, columns in facts.items():

@@ -20,6 +20,7 @@ from cdpkit.errors import CdpkitError
 from cdpkit.world import hours
 from cdpkit.world.best_attribution import attribution
 from cdpkit.world.best_recommendation import recommendation
+from cdpkit.world.best_sequence import sequence
 from cdpkit.world.observe import Observed, observe
 from cdpkit.world.plan import Plan
 from cdpkit.world.play import batches, check_copies, run
@@ -82,6 +83,7 @@ CAPABILITIES = {
     "lookalike": Capability(60, (), "chance of an order that shows, as the seeds placed"),
     "recommendation": Capability(1, ("each product",), "value of a list of ten for the next free choice"),
     "attribution": Capability(90, (), "orders brought by each channel"),
+    "sequence": Capability(45, ("each order and gap",), "orders gained by the welcome series"),
 }
 
 #: Scores that are another's, asked over their own horizon: people like buyers are those about to buy.
@@ -225,7 +227,7 @@ def best(
         outcomes are counted from those of the first option (`send_time`: as they are). `best_se` is the
         learner's Monte-Carlo error (half the gap between its two halves), `oracle_se` the simulation's.
         For `recommendation` see `cdpkit.world.best_recommendation`, for `attribution`, a row a channel,
-        `cdpkit.world.best_attribution`.
+        `cdpkit.world.best_attribution`, for `sequence`, a row an order and gap, `cdpkit.world.best_sequence`.
 
     Raises
     ------
@@ -254,7 +256,7 @@ def best(
         raise CdpkitError(
             "`as_of` and the horizon must lie within the world", got=f"{as_of} and {horizon} days"
         )
-    frame = _whole(world, capability, day, horizon)
+    frame = _whole(world, capability, day, horizon, replicates)
     if frame is not None:
         frame.insert(1, "as_of", np.datetime64(str(as_of)[:10], "us"))
         return frame
@@ -277,10 +279,12 @@ def best(
     return frame
 
 
-def _whole(world: World, capability: str, day: int, horizon: int) -> pd.DataFrame | None:
+def _whole(world: World, capability: str, day: int, horizon: int, replicates: int) -> pd.DataFrame | None:
     """Return the reference of what is not learned person by person; None for the others."""
     if capability == "recommendation":
         return recommendation(world, day)
+    if capability == "sequence":
+        return sequence(world, day, horizon, replicates)
     return attribution(world, day, horizon) if capability == "attribution" else None
 
 

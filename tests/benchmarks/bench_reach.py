@@ -23,8 +23,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pandas as pd
+import reach_effects
 from scipy.sparse import csr_matrix
-from scipy.stats import beta
+from scipy.stats import beta, norm
+from scipy.stats import t as student
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -46,7 +48,17 @@ from cdpkit.models import (
     SessionIntent,
     UpliftRanker,
 )
-from cdpkit.models.attribution import BASELINE, Paths, markov, of_moments, shapley, with_conversions
+from cdpkit.models.attribution import (
+    BASELINE,
+    Paths,
+    markov,
+    of_moments,
+    shapley,
+    synergies,
+    with_conversions,
+)
+from cdpkit.models.attribution.response import logit
+from cdpkit.models.engagement import reputation
 from cdpkit.models.journeys import cut, intent_rule, macro_f1, visits
 from cdpkit.world.best import best
 from cdpkit.world.best_attribution import observed
@@ -521,7 +533,7 @@ def in_the_world(seeds: int = 3) -> dict[str, Any]:
     }
 
 
-def credit_nulls(worlds: int = 200) -> dict[str, Any]:
+def credit_nulls(worlds: int = int(os.environ.get("CDPKIT_BENCH_WORLDS", "200"))) -> dict[str, Any]:
     """Worlds in which no channel does anything: how often any credit is claimed, selection included."""
     out: dict[str, Any] = {"protocol": "800 persons, nine months, six of them credited; one-sided 2.5 %"}
     for preset in ("null_effects", "null"):
@@ -530,6 +542,41 @@ def credit_nulls(worlds: int = 200) -> dict[str, Any]:
         out[preset] = {"alarms": alarms, "worlds": worlds, "upper_95": round(bound, 4)}
         out[preset]["bars"] = {"upper_95_at_most_8_percent": bool(bound <= 0.08)}
     return out
+
+
+def coverage(replicates: int = 1000) -> dict[str, Any]:
+    """How often 95 % intervals hold the planted truth: effects of channels, synergies, complaint rates."""
+    rng, held = np.random.default_rng(0), {"channel effect": 0, "synergy": 0, "complaint rate": 0}
+    chance = 1 / (1 + np.exp(-np.array([-2.2, -2.2, -1.0, -3.0, -3.0])))
+    gap = -1.0 + 2.2 + 2.2 - 3.0
+    start = pd.Timestamp("2026-01-01")
+    for _ in range(replicates):
+        # 600 persons of 3 units each, some of whom buy much more than others.
+        person = np.repeat(np.arange(600), 3)
+        taste = rng.normal(size=600)[person]
+        stock = rng.poisson(0.6, (1800, 3)).astype(float)
+        bought = rng.random(1800) < 1 / (1 + np.exp(2.0 - 0.5 * stock[:, 0] - taste))
+        design = np.column_stack([np.ones(1800), stock, taste])
+        told = logit(design, bought.astype(float), np.ones(1800), person)
+        off = abs(told.coefficient[1] - 0.5) / np.sqrt(told.covariance[1, 1])
+        held["channel effect"] += off <= student.isf(0.025, told.freedom[1])
+        won = rng.binomial(600, chance)
+        table = pd.DataFrame({"path": ["a", "b", "a > b", "c", "d"], "conversions": won, "nulls": 600 - won})
+        pair = synergies(Paths.of(table)).iloc[0]
+        held["synergy"] += abs(pair["interaction"] - gap) <= norm.isf(0.025) * pair["se"]
+        marked = rng.random(4000) < 0.002
+        sends = pd.DataFrame(
+            {"provider": "p", "sent_at": start, "complained_at": pd.Series(start, index=range(4000))}
+        )
+        sends["complained_at"] = sends["complained_at"].where(marked)
+        row = reputation(sends, as_of=start + pd.Timedelta(days=1)).iloc[0]
+        held["complaint rate"] += row["low"] <= 0.002 <= row["high"]
+    shares = {name: round(float(n) / replicates, 3) for name, n in held.items()}
+    return {
+        "replicates": replicates,
+        "coverage": shares,
+        "bars": {f"{name}_93_to_97_percent": 0.93 <= share <= 0.97 for name, share in shares.items()},
+    }
 
 
 # --- deliverability and journeys -----------------------------------------------------------------------------
@@ -619,7 +666,8 @@ def journeys_in_the_world(seeds: int = 3, n: int = 1500) -> dict[str, Any]:
             .groupby("visit")[["channel", "referrer"]]
             .first()
         )
-        point = place["channel"].astype("str") + " " + place["referrer"].astype("str")
+        brought = place["referrer"].where(~place["referrer"].isin(["direct", "search"])).fillna("site")
+        point = brought.where(place["channel"] != "app", "app")
         went = NextTouchpoint().fit(
             rows[["person_id"]].assign(ts=rows["started_at"], touchpoint=point.to_numpy())
         )
@@ -759,10 +807,15 @@ SECTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "attribution": attribution,
     "world": in_the_world,
     "credit_nulls": credit_nulls,
+    "coverage": coverage,
     "mail": mail,
     "journeys": journeys_in_the_world,
     "send_time": send_time,
     "uplift": uplift,
+    "uplift_protocol": reach_effects.uplift_protocol,
+    "effect_nulls": reach_effects.nulls,
+    "intervals": reach_effects.intervals,
+    "plans": reach_effects.plans,
 }
 
 

@@ -7,10 +7,11 @@ import json
 import pandas as pd
 import pytest
 
-from cdpkit import identity
+from cdpkit import consent, identity
 from cdpkit.engine import DuckDBEngine
 from cdpkit.errors import CdpkitError
 from cdpkit.identity.profile import contacts
+from cdpkit.schema import TABLES
 from cdpkit.scrub import holds_personal_values
 from cdpkit.ui.profile import profile_widget
 
@@ -168,3 +169,28 @@ def test_the_widget_has_a_tab_a_part_and_spells_nothing_out(language: str) -> No
     text = head.value + "".join(child.value for child in tabs.children)
     assert "zoe.m" not in text and "Martin" not in text and "z•••@o•••.fr" in text
     assert ("masqu" if language == "fr" else "masked") in head.value
+
+
+@pytest.mark.req("IDN-03", "WHR-08")
+def test_the_table_of_everybody_agrees_with_each_view_and_with_the_tables(retailer, busiest) -> None:
+    """Counts sum to the permitted rows of the source tables; one person's row is its view's timeline."""
+    engine = retailer.engine
+    levels = identity.identity_levels(engine, retailer.end)
+    rows = identity.profiles_360(engine, retailer.end, levels)
+    TABLES["profile_360"].validate(rows)
+    ours = identity.populations(engine).query("kind != 'partner'")
+    assert len(rows) == ours["persons"].sum()
+    view = identity.profile_360(engine, busiest, retailer.end)
+    mine = rows.set_index("person_id").loc[busiest]
+    kinds = view.timeline["contact"].value_counts()
+    assert mine["n_contacts"] == len(view.timeline) and mine["n_orders"] == kinds["orders"]
+    assert mine["n_other"] == len(view.timeline) - kinds[["events", "orders", "messages"]].sum()
+    assert mine["sent_30d"] == view.pressure["sent_30d"].sum()
+    assert mine["n_records"] == len(view.records)
+    granted = view.consents.query("purpose == 'activation' and allowed")["channel"].tolist()
+    assert list(mine["channels"]) == granted
+    events = engine.query(
+        "SELECT COUNT(*) AS n FROM events AS e JOIN membership AS m USING (node_id) WHERE m.known_to IS NULL"
+        f" AND e.node_id IN ({consent.nodes_sql('profiling', retailer.end).sql(dialect='duckdb')})"
+    ).to_pandas()["n"][0]
+    assert rows["n_events"].sum() == events

@@ -16,7 +16,15 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 from cdpkit.errors import FaultsError, IntegrityError
-from cdpkit.models import Attribution, ChannelAffinity, Lookalike, Recommender, SendTime
+from cdpkit.models import (
+    Attribution,
+    ChannelAffinity,
+    EngagementScore,
+    Lookalike,
+    NextTouchpoint,
+    Recommender,
+    SendTime,
+)
 
 
 def people() -> tuple[pd.DataFrame, np.ndarray]:
@@ -79,6 +87,20 @@ def mail() -> pd.DataFrame:
     at = pd.Timestamp("2026-01-01") + pd.to_timedelta(24 * np.tile(np.arange(25), 200) + hour, "h")
     frame = pd.DataFrame({"person_id": [f"p{p:03d}" for p in person], "sent_at": at})
     return frame.assign(reacted_at=(at + pd.Timedelta("1h")).where(clicked))
+
+
+def sends() -> pd.DataFrame:
+    """The same messages, with their clicks."""
+    return mail().rename(columns={"reacted_at": "clicked_at"})
+
+
+def places() -> pd.DataFrame:
+    """Where people of three habits were met."""
+    frame = mail().rename(columns={"sent_at": "ts"})[["person_id", "ts"]]
+    rng = np.random.default_rng(4)
+    own = frame["person_id"].str[-1].astype(int).to_numpy() % 3
+    met = np.where(rng.random(len(frame)) < 0.6, own, rng.integers(0, 3, len(frame)))
+    return frame.assign(touchpoint=np.array(["site", "store", "app"])[met])
 
 
 def by_channels() -> pd.DataFrame:
@@ -144,6 +166,24 @@ CASES = {
         {},
         lambda m: m.fit(touches()[0].drop(columns="channel").assign(ts="today", converted=7)),
         ("channel", "ts", "converted"),
+    ),
+    "engagement": Case(
+        EngagementScore,
+        lambda m, shuffle: m.set_params(min_outcomes=10**9).fit(shuffle(sends()), as_of="2026-02-20"),
+        lambda m: m.score(sends(), as_of="2026-02-20"),
+        {},
+        lambda m: m.set_params(horizon_days=-1.0, worth={"love": 1.0}).fit(
+            sends().drop(columns="person_id").assign(sent_at="p003"), as_of="2026-02-20"
+        ),
+        ("horizon_days", "worth", "person_id", "sent_at"),
+    ),
+    "next_touchpoint": Case(
+        NextTouchpoint,
+        lambda m, shuffle: m.fit(shuffle(places())),
+        lambda m: m.predict(places()),
+        {},
+        lambda m: m.fit(places().drop(columns="touchpoint").assign(ts="p003")),
+        ("touchpoint", "ts"),
     ),
     "channel_affinity": Case(
         ChannelAffinity,

@@ -10,6 +10,7 @@ import pytest
 
 from cdpkit.errors import CdpkitError, FaultsError
 from cdpkit.evaluate import list_gains, lists
+from cdpkit.models import ChannelAffinity, served
 from cdpkit.models.recommend import (
     Complements,
     Interactions,
@@ -227,3 +228,28 @@ def test_large_catalogues_use_neighbours(bought: pd.DataFrame) -> None:
     model = Recommender(ease_up_to=5).fit(bought, as_of=NOW)
     assert hasattr(model.parts_.weight, "indptr")
     assert model.verdicts_["new"].decided_by == "model"
+
+
+@pytest.mark.req("MOD-27")
+def test_items_channel_and_prediction_each_serve_their_rule_when_switched_off(bought: pd.DataFrame) -> None:
+    """On, each model serves where it is better; off, its rule does, and every answer says so."""
+    off = Recommender(serve="rule").fit(bought, as_of=NOW)
+    assert {verdict.decided_by for verdict in off.verdicts_.values()} == {"rule"}
+    assert [name for name, weight in off.weights_["new"].items() if weight > 0] == ["popular"]
+    assert set(off.recommend(["p1", "p2"], 3)["decided_by"]) <= {"rule", "list"}
+    with pytest.raises(FaultsError, match="serve"):
+        Recommender(serve="perhaps").fit(bought)
+    rng = np.random.default_rng(0)
+    sent = pd.DataFrame({"person_id": np.repeat(np.arange(300), 30)})
+    sent["channel"] = rng.choice(["email", "sms"], 9000)
+    sent["sent_at"] = NOW - pd.to_timedelta(np.tile(np.arange(30), 300), "D")
+    liked = np.where(sent["person_id"] % 2, "email", "sms") == sent["channel"]
+    clicked = rng.random(9000) < np.where(liked, 0.4, 0.1)
+    sent["reacted_at"] = (sent["sent_at"] + pd.Timedelta("1h")).where(clicked)
+    assert ChannelAffinity().fit(sent).verdict_.decided_by == "model"
+    same = ChannelAffinity(serve="rule").fit(sent)
+    assert same.verdict_.decided_by == "rule" and same.best([1, 2])["channel"].nunique() == 1
+    chance = rng.random(800)
+    happened = rng.random(800) < chance
+    assert served(happened, chance, np.full(800, 0.5)).decided_by == "model"
+    assert served(happened, chance, np.full(800, 0.5), times=np.inf).decided_by == "rule"

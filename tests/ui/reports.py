@@ -126,6 +126,15 @@ REPORTS: dict[str, dict[str, Rows]] = {
         "products": table("product_id people", ("P2", 340), ("P3", 7)),
         "own": table("product complement place", ("P2", "P1", 0)),
     },
+    "deliverability": {
+        "providers": table(
+            "provider sent complaints complaint_rate low high bounce_rate click_rate threshold",
+            ("gmail", 5000, 20, 0.004, 0.0026, 0.0062, 0.011, 0.04, "over 0.3 %"),
+            ("tiny.example", 6, 1, 0.1667, 0.03, 0.5, 0.0, 0.0, "over 0.3 %"),
+            ("all", 9000, 21, 0.0023, 0.0015, 0.0036, 0.012, 0.035, "over 0.1 %"),
+        ),
+        "sunset": table("reason people", ("silent", 240), ("bounces", 60), ("complained", 3)),
+    },
     "upsell": {
         "concordance": table(
             "score value low high decided_by",

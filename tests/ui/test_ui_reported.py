@@ -84,7 +84,7 @@ def test_the_data_page_says_what_was_loaded(engine: DuckDBEngine, reported: dict
     assert [row["as_of"][:10] for row in payload["models"]["data"]["frames"]["quality"]] == ["2026-07-01"] * 2
     people = {(row["channel"], row["status"]): row["people"] for row in payload["consents"]}
     assert people == {("email", "granted"): 60, ("email", "denied"): 40, ("sms", "granted"): None}
-    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50, "beside": 0}
+    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50}
     assert [(row["source"], row["records"], row["matched"]) for row in payload["matches"]] == [
         ("shop", 100, 50),
         ("store", 50, 50),
@@ -96,45 +96,28 @@ def test_the_data_page_says_what_the_next_level_lacks_and_counts_no_partners_coo
     reported: dict[str, pd.DataFrame],
 ) -> None:
     """Beside the level of the base stands what most persons lack; 40 cookies of a partner are no persons."""
-    day = pd.Timestamp("2026-01-01")
-    cookies = pd.DataFrame(
-        {"node_id": range(900, 940), "source": "ads", "node_type": "cookie", "known_at": day}
-    )
-    cookies["record_id"] = cookies["node_id"].astype("str")
-    alone = pd.DataFrame(
-        {"node_id": range(900, 940), "person_id": [f"x{i}" for i in range(40)], "known_from": day}
-    )
-    match = pd.DataFrame(
-        {"node_id": [900], "source": "ads", "known_at": day, "event_time": day, "cookie_id": "k"}
-    )
+    day = pd.Timestamp("2026-07-01")
+    cookies = pd.DataFrame({"node_id": range(900, 940), "source": "ads", "node_type": "cookie"})
+    cookies = cookies.assign(record_id=cookies["node_id"].astype("str"), known_at=day)
+    alone = pd.DataFrame({"node_id": range(900, 940), "known_from": day})
+    match = pd.DataFrame({"node_id": [900], "source": "ads", "known_at": day, "event_time": day})
+    lacks = {"level": 1, "evidence": "demographics", "fr": "des données", "en": "demographic data"}
     told = {
-        "lacking": [
-            {"level": 1, "evidence": "demographics", "fr": "des données", "en": "demographic data",
-             "persons": 45, "alone": 0, "share": 0.75},
-        ],
-        "levels": [
-            {"level": level, "fr": f"n{level}", "en": f"name {level}", "persons": n, "share": n / 100}
-            for level, n in ((1, 60), (2, 40))
-        ],
-        "level_of_base": [{"level": 1, "anonymous": 0}],
-    }  # fmt: skip
-    line = pd.DataFrame(
-        [
-            {"model": "identity", "version": "", "as_of": day, "name": name, "content": json.dumps(rows)}
-            for name, rows in told.items()
-        ]
-    )
+        "levels": [{"level": 1, "fr": "n", "en": "n", "persons": 100, "share": 1.0}],
+        "level_of_base": [{"level": 1, "anonymous": 40}],
+        "lacking": [lacks | {"persons": 45, "alone": 0, "share": 0.45}],
+    }
+    lines = pd.DataFrame({"name": list(told), "content": [json.dumps(rows) for rows in told.values()]})
     frames = reported | {
         "nodes": pd.concat([reported["nodes"], cookies]),
-        "membership": pd.concat([reported["membership"], alone]),
-        "cookie_matches": match,
-        "reports": pd.concat([reported["reports"], line]),
+        "membership": pd.concat([reported["membership"], alone.assign(person_id="x" + cookies["record_id"])]),
+        "cookie_matches": match.assign(cookie_id="k"),
+        "reports": pd.concat([reported["reports"], lines.assign(model="identity", version="", as_of=day)]),
     }
     payload = built("data", DuckDBEngine(frames=frames))
-    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50, "beside": 40}
+    assert payload["persons"] == {"persons": 100, "records": 150, "joined": 50}
     html = shown("data", payload)
-    assert "demographic data: 75% of them" in html and "Beside, not counted" in html
-    assert "Ce qui manque à ces personnes" in html
+    assert "demographic data: 45% of them" in html and "Ce qui manque à ces personnes" in html
 
 
 def test_the_retention_page_says_what_churn_and_value_reported(engine: DuckDBEngine) -> None:
@@ -299,3 +282,11 @@ def test_the_moments_page_says_for_whom_an_hour_is_known(engine: DuckDBEngine) -
     assert "The order A &gt; B &gt; C does better" in shown("moments", payload)
     months = payload["models"]["pressure_ledger"]["frames"]["months"]
     assert [row["persons"] for row in months] == [120], "a month of seven people is left out"
+
+
+def test_the_channels_page_says_how_mail_is_received(engine: DuckDBEngine) -> None:
+    """Gmail's limits in words, small providers and small groups hidden."""
+    html = shown("channels", built("channels", engine))
+    assert "gmail" in html and "✗ 0.3% or more" in html and "⚠ 0,1" in html
+    assert "tiny.example" not in html
+    assert "silent beyond luck: 240" in html and "marked a message as spam: 3<" not in html

@@ -88,3 +88,17 @@ def test_a_lookalike_is_measured_against_the_chance_of_doing_alike(retail: world
         for name in ("lookalike", "appetence")
     )
     pd.testing.assert_frame_equal(one, two)
+
+
+@pytest.mark.req("WHE-14", "WHE-15")
+def test_the_best_series_is_the_one_planted(retail: world.World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Played on the same people and luck, the planted order and gap bring most; nothing acts in a null."""
+    monkeypatch.setattr("cdpkit.world.best_sequence.PEOPLE", 80)
+    told = best(retail, "sequence", "2025-09-01", replicates=2)
+    assert len(told) == 120 * 5 and told["order"].nunique() == 120
+    rule = retail.plan.rules.welcome
+    top = told.loc[told["best"].idxmax()]
+    assert top["order"] == " > ".join("ABCDE"[m] for m in rule.best_order)
+    assert top["gap_days"] == rule.best_gap and top["best"] > 0
+    still = world.generate(300, seed=4, preset="null_effects", **DATES)
+    assert (best(still, "sequence", "2025-09-01", replicates=2)["best"] == 0).all()

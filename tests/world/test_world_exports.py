@@ -28,7 +28,7 @@ COLUMNS = {
     "crm_merges": "contact_id event into_contact_id decided_at",
     "assignments": "test_id contact_id assigned_at arm propensity",
     "inbound_emails": "inbound_id sender received_at reason text answered_at",
-    "quotes": "quote_id email account_id asked_at channel product_id amount currency valid_until accepted_at declined_at",
+    "quotes": "quote_id email account_id asked_at channel product_id amount currency valid_until accepted_at declined_at need",
     "contracts": "contract_id policy_id contact_id signed_at channel product_id amount currency starts_at ends_at renewed_at cancelled_at cancel_reason",
     "bookings": "booking_id order_id account_id booked_at channel product_id amount currency starts_at ends_at cancelled_at",
     "watchlists": "account_id product_id kind added_at removed_at",

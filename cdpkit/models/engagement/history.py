@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,9 +71,10 @@ class History:
         return pd.DataFrame(columns)
 
 
-def checked(sends: pd.DataFrame) -> tuple[str, ...]:
-    """Return the outcomes a frame of messages tells, or every fault it has."""
-    faults = [f"column `{c}` must be present" for c in ("person_id", "sent_at") if c not in sends]
+def checked(sends: pd.DataFrame, more: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the outcomes a frame of messages tells, or every fault it has beside those known already."""
+    faults = [*more]
+    faults += [f"column `{c}` must be present" for c in ("person_id", "sent_at") if c not in sends]
     told = tuple(name for name, column in OUTCOMES.items() if column in sends)
     if not told:
         faults.append(f"one of {', '.join(OUTCOMES.values())} must be present")

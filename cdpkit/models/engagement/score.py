@@ -177,7 +177,6 @@ class EngagementScore(BaseEstimator):
         return self
 
     def _check(self, sends: pd.DataFrame, X: pd.DataFrame | None) -> tuple[str, ...]:
-        outcomes = checked(sends)
         faults = []
         if self.horizon_days <= 0:
             faults.append(f"`horizon_days` must be over 0; got {self.horizon_days}")
@@ -188,9 +187,7 @@ class EngagementScore(BaseEstimator):
             faults.append(f"`worth` must be of {', '.join(OUTCOMES)}; got {', '.join(unknown)}")
         if X is not None and len(X) != len(sends):
             faults.append(f"`X` must have a row a message: {len(sends)}; got {len(X)}")
-        if faults:
-            raise FaultsError("EngagementScore.fit", faults)
-        return outcomes
+        return checked(sends, faults)
 
     def _head(
         self, name: str, told: History, more: pd.DataFrame | None, asked: pd.DataFrame, happened: Flags,

@@ -44,6 +44,8 @@ class ChannelAffinity(BaseEstimator):
         Reactions under which `fit` declines.
     min_events : float
         Messages a person needs (decayed) for a channel of their own.
+    serve : {"auto", "rule"}
+        ``rule`` switches own channels off: everybody's channel is all that is served.
 
     Attributes
     ----------
@@ -75,11 +77,13 @@ class ChannelAffinity(BaseEstimator):
         half_life_days: float = 180.0,
         min_clicks: int = 100,
         min_events: float = 1.0,
+        serve: str = "auto",
     ) -> None:
         self.window_hours = window_hours
         self.half_life_days = half_life_days
         self.min_clicks = min_clicks
         self.min_events = min_events
+        self.serve = serve
 
     def fit(self, exposures: pd.DataFrame, as_of: pd.Timestamp | None = None) -> ChannelAffinity:
         """Learn from messages sent by several channels.
@@ -138,6 +142,8 @@ class ChannelAffinity(BaseEstimator):
         for name in ("window_hours", "half_life_days"):
             if not getattr(self, name) > 0:
                 faults.append(f"`{name}` must be over 0; got {getattr(self, name)!r}")
+        if self.serve not in ("auto", "rule"):
+            faults.append(f"`serve` must be auto or rule; got {self.serve!r}")
         if not isinstance(exposures, pd.DataFrame):
             raise FaultsError("ChannelAffinity.fit", [*faults, "`exposures` must be a DataFrame"])
         for name in ("person_id", "channel", "sent_at", "reacted_at"):
@@ -170,7 +176,7 @@ class ChannelAffinity(BaseEstimator):
         self.kinds_, self.concentration_ = min(tried, key=lambda key: tried[key].sum())
         present = after.clicks.sum(axis=1) > 0
         gap, over_none = paired(mine[present], rule[present]), paired(rule[present], none[present])
-        model = gap.better(2.0)
+        model = self.serve == "auto" and gap.better(2.0)
         self.verdict_ = Verdict("model" if model else "rule", -gap.mean, gap.se, gap.units, measure="nat")
         common = "everybody's channel" if over_none.better(2.0) else "any channel"
         self.served_ = "own channel" if model else common

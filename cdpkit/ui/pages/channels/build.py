@@ -1,10 +1,10 @@
-"""The channels page out of the lake: the report of the attribution notebook."""
+"""The channels page out of the lake: the reports of the attribution and deliverability notebooks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.ui.digest import gather
+from cdpkit.ui.digest import gather, parts
 from cdpkit.ui.privacy import K
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] | None:
-    """Return the page's payload, or None before attribution was reported.
+    """Return the page's payload, or None before one of the two notebooks reported.
 
     Parameters
     ----------
@@ -22,10 +22,13 @@ def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] 
         ISO 4217 code of the amounts shown.
     """
     names = ("effects", "scorecard", "synergies", "scenario", "served")
-    page = gather(engine, "channels", {"attribution": dict.fromkeys(names)})
+    mail = {"providers": None, "sunset": parts("people")}
+    page = gather(engine, "channels", {"attribution": dict.fromkeys(names), "deliverability": mail})
     if page is None:
         return None
-    frames = page["models"]["attribution"]["frames"]
+    told = page["models"].get("deliverability", {}).get("frames", {})
+    told["providers"] = [row for row in told.get("providers", []) if row["sent"] >= K]
+    frames = page["models"].get("attribution", {}).get("frames", {})
     for name in ("scorecard", "synergies"):
         frames[name] = [row for row in frames.get(name, []) if row["paths"] >= K]
     return page | {"currency": currency}

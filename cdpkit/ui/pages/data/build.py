@@ -32,17 +32,15 @@ _CONSENTS = """
     WHERE place = 1 GROUP BY purpose, channel, status ORDER BY purpose, channel, status
 """
 
-#: Partners' cookies that were never matched with ours are nobody we know: they stand beside the persons.
+#: Partners' cookies never matched with ours are nobody we know: `populations` tells them apart.
 _PERSONS = """
-    SELECT sum(ours) AS persons, sum(CASE WHEN ours = 1 THEN records END) AS records,
-           sum(CASE WHEN n_sources > 1 THEN 1 ELSE 0 END) AS joined, count(*) - sum(ours) AS beside
+    SELECT count(*) AS persons, sum(records) AS records,
+           sum(CASE WHEN n_sources > 1 THEN 1 ELSE 0 END) AS joined
     FROM (
-        SELECT m.person_id, count(*) AS records, max(CASE WHEN p.source IS NULL THEN 1 ELSE 0 END) AS ours,
-               count(DISTINCT CASE WHEN p.source IS NULL THEN n.source END) AS n_sources
+        SELECT m.person_id, count(*) AS records, count(DISTINCT n.source) AS n_sources
         FROM membership AS m JOIN nodes AS n USING (node_id)
-        LEFT JOIN ({partners}) AS p ON p.source = n.source
-        WHERE m.known_to IS NULL GROUP BY m.person_id
-    ) AS said
+        WHERE m.known_to IS NULL AND n.source NOT IN ({partners}) GROUP BY m.person_id
+    ) AS ours
 """
 
 #: Persons with a record of their own: a cookie alone, or an unknown caller, is not yet somebody.
@@ -68,7 +66,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     Parameters
     ----------
     engine : Engine
-        Sees ``reports``, ``consents``, ``membership``, ``nodes`` and what tells the sources of partners.
+        Sees ``reports``, ``consents``, ``membership``, ``persons`` and ``nodes``.
     """
     page = gather(engine, "data", {"data": dict.fromkeys(_REPORTED)})
     if page is None:
@@ -77,8 +75,6 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     quality = page["models"]["data"]["frames"].get("quality", [])
     newest = max((row["as_of"] for row in quality), default=None)
     page["models"]["data"]["frames"]["quality"] = [row for row in quality if row["as_of"] == newest]
-    more = gather(engine, "data", {"identity": {"lacking": nested("persons", "alone")}})
-    page["models"] |= more["models"] if more is not None else {}
     return page | {
         "consents": parts("people", by="subject")(_rows(engine, _CONSENTS), K),
         "persons": _rows(engine, _PERSONS.format(partners=PARTNERS))[0],
@@ -86,6 +82,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
         "levels": parts("persons")(_told(known, "levels"), K),
         "populations": parts("persons")(_told(known, "populations"), K),
         "level_of_base": known.get("level_of_base").to_dict("records"),
+        "lacking": nested("persons", "alone")(_told(known, "lacking"), K),
         "matches": nested("records", "matched")(_rows(engine, _MATCHES), K),
         "shares": read(engine),
     }

@@ -197,10 +197,6 @@ def identity(payload: Payload) -> Html:
         (text("data.identity.known"), number(payload["known"]["persons"]), text("data.identity.known.note")),
         (text("data.identity.joined"), share, text("data.identity.joined.note")),
     ]
-    if whole.get("beside"):
-        cards.append(
-            (text("data.identity.beside"), number(whole["beside"]), text("data.identity.beside.note"))
-        )
     columns = [
         Column(text("data.column.source"), written("source", same)),
         Column(text("data.column.records"), written("records")),
@@ -248,7 +244,7 @@ def integrated(payload: Payload) -> Html:
 
 
 def _level(payload: Mapping[str, Any]) -> Html:
-    """Say the base's own level, who reaches each and what the next one lacks, or that none was judged."""
+    """Say the base's own level, who reaches each and what the next lacks, or that none was judged yet."""
     levels, base = payload["levels"], payload["level_of_base"]
     if not levels or not base:
         return element("p", text("data.integrated.unjudged"), class_="note")
@@ -262,16 +258,13 @@ def _level(payload: Mapping[str, Any]) -> Html:
     ]
     told = text("data.integrated.base", level=number(base[0]["level"]))
     wants = [
-        element("li", text("data.integrated.lacks", what=_both(row), share=_share(row)))
-        for row in rows(payload, "identity", "lacking")
-        if row["level"] == base[0]["level"] and row["share"] is not None
+        row for row in payload["lacking"] if row["level"] == base[0]["level"] and row["share"] is not None
     ]
-    return element(
-        "div",
-        element("p", told),
-        element("ul", lines, class_="note"),
-        [element("p", text("data.integrated.next")), element("ul", wants, class_="note")] if wants else None,
-    )
+    lacks = [
+        element("li", text("data.integrated.lacks", what=_both(row), share=_share(row))) for row in wants
+    ]
+    more = [element("p", text("data.integrated.next")), element("ul", lacks, class_="note")] if wants else []
+    return element("div", element("p", told), element("ul", lines, class_="note"), more)
 
 
 def _share(row: Row) -> Text:

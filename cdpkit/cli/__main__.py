@@ -1,0 +1,5 @@
+"""`python -m cdpkit.cli`."""
+
+from cdpkit.cli import main
+
+main()
