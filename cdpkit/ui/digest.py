@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cdpkit.engine import Engine
 
 #: Changes when a payload of before can no longer be drawn.
-FORMAT = 1
+FORMAT = 2
 
 Row = dict[str, Any]
 Rows = list[Row]
