@@ -19,6 +19,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -178,7 +179,7 @@ def main() -> None:
     asked.add_argument("--events", type=float, default=20e6)
     asked.add_argument("--persons", type=float, default=500e3)
     asked.add_argument("--repeats", type=int, default=3)
-    asked.add_argument("--home", default="/tmp/cdpkit_bench_features")
+    asked.add_argument("--home", default=str(Path(tempfile.gettempdir()) / "cdpkit_bench_features"))
     asked.add_argument("--only", default=";".join((*ROLES, *EXTRA)), help="roles, separated by semicolons")
     asked.add_argument("--role", default="")
     asked.add_argument("--out", default="")
