@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -71,14 +70,11 @@ def test_what_nobody_said_is_missing_and_never_zero(world, on, complete: Feature
     assert by_person["rfm"].max() == 0 and by_person["browsing"].max() > 0.8
 
 
-def test_two_hundred_features_compile_in_a_fifth_of_a_second(complete: FeatureSet) -> None:
-    """Compiling is nothing beside computing: the CPU of the best of five, by feature."""
-    took = []
-    for _ in range(5):
-        begin = time.process_time()
-        text = complete.compile("2026-02-01").sql
-        took.append(time.process_time() - begin)
-    assert text.startswith("WITH") and min(took) / len(complete.names) * 200 <= 0.25, took
+def test_the_whole_catalogue_compiles_to_one_statement_and_always_the_same(complete: FeatureSet) -> None:
+    """How long it takes is measured by `make bench NAME=features`; a busy machine says nothing about it."""
+    text = complete.compile("2026-02-01").sql
+    assert text.startswith("WITH") and text == complete.compile("2026-02-01").sql
+    assert all(f'"{name}"' in text for name in complete.names)
 
 
 def test_the_plan_explains_itself(complete: FeatureSet) -> None:
