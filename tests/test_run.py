@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -270,6 +271,24 @@ def test_an_orphan_that_comes_late_finds_its_token_refused(
     with pytest.raises(LockHeldError, match="an orphan lives"):
         WriterLock.acquire(path, "next", "r000002")
     assert path.read_bytes() == b"" and holder(path) is None
+
+
+def test_a_kernel_that_is_ending_is_waited_for(workspace: Workspace) -> None:
+    """Whoever starts again at once after killing a runner finds its kernel still closing its files."""
+    path = workspace.lake_path / "LOCK"
+    ended = WriterLock.acquire(path, "ended", "r000001")
+    entry = path.read_bytes()
+    kernel = WriterLock.join(path, ended.token)
+    ended.release()
+    path.write_bytes(entry)  # it was killed: nobody emptied the file
+    closing = threading.Timer(0.3, kernel.release)
+    closing.start()
+    try:
+        WriterLock.acquire(path, "next", "r000002").release()
+        assert not kernel.held
+    finally:
+        closing.cancel()
+        kernel.release()
 
 
 def test_commits_tell_nothing_of_the_token(workspace: Workspace) -> None:

@@ -14,6 +14,12 @@ from pathlib import Path
 from cdpkit.errors import LockHeldError
 from cdpkit.lake.files import sync
 
+#: Seconds one asking who holds the lock may be in the way.
+ASKING = 0.1
+#: Seconds a kernel whose runner was killed may take to be gone: it looks for its parent each second, and its
+#: threads let their files go after it counts as ended.
+ENDING = 3.0
+
 
 class WriterLock:
     """The right to write to a workspace, held until `release` or the end of the process.
@@ -38,7 +44,8 @@ class WriterLock:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         lock = cls(descriptor, path, secrets.token_hex(16), joined=False)
         try:
-            _exclusive(descriptor, path)
+            if not _exclusive(descriptor, ASKING):
+                raise _held(_read(path))
         except BaseException:
             os.close(descriptor)
             raise
@@ -136,28 +143,29 @@ def holder(path: Path) -> dict | None:
         os.close(descriptor)
 
 
-def _exclusive(descriptor: int, path: Path) -> None:
-    """Lock, trying for a tenth of a second: someone asking who holds it is in the way as briefly."""
-    for attempt in range(5):
+def _exclusive(descriptor: int, seconds: float) -> bool:
+    """Lock, trying for some seconds, and tell whether it is ours."""
+    deadline = time.monotonic() + seconds
+    while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
-            if attempt < 4:
-                time.sleep(0.025)
-    raise _held(_read(path))
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.025)
 
 
 def _refuse_orphans(path: Path) -> None:
     """Refuse while a notebook of an ended run still lives: it could write under our feet."""
     descriptor = os.open(_children(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise LockHeldError(
-            "only one run may write to a workspace",
-            got="a notebook still alive, of the run that ended before",
-            do="Wait for it or end its kernel, then start again",
-        ) from None
+        if not _exclusive(descriptor, ENDING):
+            raise LockHeldError(
+                "only one run may write to a workspace",
+                got="a notebook still alive, of the run that ended before",
+                do="Wait for it or end its kernel, then start again",
+            )
     finally:
         os.close(descriptor)
 
