@@ -144,7 +144,7 @@ def expire(
     at: Annotated[str, typer.Option(help="Today, as ISO; by default now.")] = "",
     dry: Annotated[bool, typer.Option("--dry-run", help="Say what would go, delete nothing.")] = False,
 ) -> None:
-    """Delete what is past the term its source's contract declares, from every snapshot."""
+    """Delete what is past the term its source's contract declares, from every snapshot and data/raw."""
     from cdpkit import governance
     from cdpkit.run import Run
 
@@ -152,6 +152,7 @@ def expire(
     with Run.begin(workspace, "expire", holder="cdpkit expire") as run:
         with run.engine() as engine:
             gone = governance.due(engine, now)
+            files = governance.past_files(engine, workspace.raw, now)
         if not dry and len(gone):
             gone = governance.expire(run, now)
             snapshot = run.finish(release=False)
@@ -159,7 +160,11 @@ def expire(
     verb = "would go" if dry else "deleted"
     for row in gone.to_dict("records"):
         typer.echo(f"{row['source']}.{row['table']}: {row['rows']:,} before {row['limit']:%Y-%m-%d} {verb}")
-    if gone.empty:
+    for path, sources in files.items():
+        if not dry:
+            path.unlink()
+        typer.echo(f"{', '.join(sources)}: {path.relative_to(workspace.raw)} {verb}")
+    if gone.empty and not files:
         typer.echo("Nothing is past its term.")
 
 

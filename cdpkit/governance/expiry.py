@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.lake.erase import node_columns
+from cdpkit.lake.files import digest
 from cdpkit.schema import TABLES, Table
 
 if TYPE_CHECKING:
@@ -63,9 +65,8 @@ def expire(run: Any, now: datetime) -> pd.DataFrame:
     Rows go by when they happened. A record of the source that nothing speaks of any more goes too, with
     its links and its place in a person; what was derived of its person is computed again by the next
     run. Quarantined records of a source none of whose facts remain go as well. The bytes go with the
-    last snapshot that holds them: publish, then `Lake.forget` or `Lake.vacuum`. Files in ``data/raw`` are
-    the sender's exports: the number of those that hold nothing else any more is not known here, so they
-    are left to whoever put them there.
+    last snapshot that holds them: publish, then `Lake.forget` or `Lake.vacuum`. The exports themselves are
+    `past_files`.
 
     Parameters
     ----------
@@ -98,6 +99,43 @@ def expire(run: Any, now: datetime) -> pd.DataFrame:
             lines += [(source, "quarantine", pd.Timestamp(limits[source]), n)] if n else []
     more = pd.DataFrame(lines, columns=gone.columns)
     return pd.concat([gone, more], ignore_index=True) if len(more) else gone
+
+
+def past_files(engine: Any, folder: Path, now: datetime) -> dict[Path, list[str]]:
+    """List the raw files taken in that are past the term of every source they were read for.
+
+    A file last written before the limit can hold nothing younger. One written later may hold old rows
+    beside young ones: it stays until its own day, its old rows gone from the lake.
+
+    Parameters
+    ----------
+    engine : Engine
+        On the lake.
+    folder : Path
+        Where the exports lie, such as ``data/raw``; files that links lead to elsewhere are left alone.
+    now : datetime
+        Today, UTC.
+
+    Returns
+    -------
+    dict of Path to list of str
+        The files, with the sources they were read for.
+    """
+    limits = _limits(engine, now)
+    readers: dict[str, set[str]] = {}
+    for row in engine.query("SELECT DISTINCT content_hash, source FROM source_files").to_arrow().to_pylist():
+        readers.setdefault(row["content_hash"], set()).add(row["source"])
+    found: dict[Path, list[str]] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC).replace(tzinfo=None)
+        if not any(written < limit for limit in limits.values()):
+            continue
+        sources = readers.get(digest(path), set())
+        if sources and all(written < limits.get(source, datetime.min) for source in sources):
+            found[path] = sorted(sources)
+    return found
 
 
 def _time(table: Table) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cdpkit.errors import ContractError
 from cdpkit.sources.cells import cell_text
@@ -28,22 +28,32 @@ def query_faults(query: str) -> list[str]:
     >>> query_faults("SELECT id FROM clients")
     ['query: must end with ORDER BY, so that the same rows come in the same order']
     """
-    import sqlglot
     from sqlglot import exp
-    from sqlglot.errors import SqlglotError
 
-    try:
-        trees = sqlglot.parse(query)
-    except SqlglotError:
+    trees = _parsed(query)
+    if trees is None:
         return ["query: cannot be parsed"]
     if len(trees) != 1 or not isinstance(trees[0], exp.Query):
         return ["query: must be one SELECT"]
-    written = (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Command, exp.Into)
+    written = (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Command, exp.Into, exp.Lock)
     if trees[0].find(*written):
         return ["query: must only read"]
     if trees[0].args.get("order") is None:
         return ["query: must end with ORDER BY, so that the same rows come in the same order"]
     return []
+
+
+def _parsed(query: str) -> list[Any] | None:
+    """Return the statements, or None; MySQL alone quotes names between backticks."""
+    import sqlglot
+    from sqlglot.errors import SqlglotError
+
+    for dialect in (None, "mysql"):
+        try:
+            return sqlglot.parse(query, dialect=dialect)
+        except SqlglotError:
+            continue
+    return None
 
 
 def extract(dataset: Dataset) -> tuple[list[str], Iterator[dict[str, str | None]]]:

@@ -69,7 +69,7 @@ def put(tmp_path: Path) -> Callable[..., Path]:
 
     def write(content: str | bytes, name: str = "sales.csv", folder: str = "exports") -> Path:
         path = tmp_path / folder / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 

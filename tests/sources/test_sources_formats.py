@@ -269,7 +269,10 @@ def test_a_query_only_reads_and_in_order():
         ("DELETE FROM sales", "one SELECT"),
         ("SELECT 1; DROP TABLE sales", "one SELECT"),
         ("SELECT * INTO copy FROM sales ORDER BY 1", "only read"),
+        ("SELECT ticket FROM sales ORDER BY 1 FOR UPDATE", "only read"),
+        ("SELECT ticket FROM sales ORDER BY 1 INTO OUTFILE 'copy'", "parsed"),
         ("SELECT ticket, card, sold_at, total, shop FROM sales", "ORDER BY"),
+        ("SELECT `ticket` FROM `sales`", "ORDER BY"),
     ]:
         with pytest.raises(ContractError, match=why):
             contract(f'format = "sql"\nconnection = "X"\nquery = "{query}"')
@@ -335,7 +338,8 @@ def mysql(tmp_path_factory) -> Iterator[str]:
         socket, user = folder / "s", f"--user={getpass.getuser()}"
         place = [f"--datadir={data}", "--no-defaults"]
         done = subprocess.run(
-            ["mariadb-install-db", place[1], place[0], user, "--auth-root-authentication-method=normal"],
+            ["mariadb-install-db", place[1], place[0], user, "--skip-test-db",
+             "--auth-root-authentication-method=normal"],
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         if done.returncode:
@@ -362,7 +366,7 @@ def test_mysql_makes_the_same_rows(mysql, run, rows, tmp_path, monkeypatch):
 
     engine = create_engine(mysql.replace("/test?", "/?"))
     with engine.begin() as database:
-        database.execute(text("CREATE DATABASE IF NOT EXISTS test CHARACTER SET utf8mb4"))
+        database.execute(text("CREATE DATABASE test CHARACTER SET utf8mb4"))
         database.execute(text(
             "CREATE TABLE test.sales (ticket TEXT, card TEXT, sold_at DATETIME, total DECIMAL(10, 2), shop TEXT)"
         ))  # fmt: skip
@@ -373,5 +377,6 @@ def test_mysql_makes_the_same_rows(mysql, run, rows, tmp_path, monkeypatch):
             )
     engine.dispose()
     monkeypatch.setenv("CDPKIT_TEST_DATABASE", mysql)
-    report = load(run, contract(QUERY), tmp_path)
+    quoted = QUERY.replace("ticket, card", "`ticket`, `card`").replace("FROM sales", "FROM `sales`")
+    report = load(run, contract(quoted), tmp_path)
     assert (report.records_in, report.good) == (3, 3) and found(run, rows) == EXPECTED

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import closing
 from datetime import datetime
 from itertools import pairwise
 
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from cdpkit import governance, maturity, notebooks, quality
+from cdpkit.cli import app
 from cdpkit.engine import DuckDBEngine
 from cdpkit.run import Run
 from cdpkit.sources import Contract, load
@@ -63,6 +66,33 @@ def test_what_is_past_its_sources_term_is_deleted_and_the_rest_stays(till, put, 
         )
         later = governance.expire(run, datetime(2027, 8, 1))
     assert later.set_index("table")["rows"][["events", "nodes", "quarantine"]].tolist() == [1, 1, 1]
+
+
+def test_a_raw_file_written_before_its_sources_term_goes_too(till, put, tmp_path):
+    """It can hold nothing younger; a younger file, one never taken in and one of a source without term stay."""
+    workspace = Workspace.open(tmp_path / "home")
+    put("ticket;card;sold_at;total\nT1;C1;01/01/2020 10:00;12,00\n", folder="home/data/raw")
+    for name in ("partner_visits.csv", "old/partner_visits.csv", "partner_other.txt"):
+        put(VISITS if "/" not in name else VISITS.replace("\nv", "\nw"), name=name, folder="home/data/raw")
+    with Run.begin(workspace, "load") as run:
+        load(run, till, workspace.raw)
+        load(run, "partner_visits", workspace.raw)
+        load(run, "partner_visits", workspace.raw / "old")
+        run.finish()
+    written = datetime(2026, 6, 1).timestamp()
+    for path in workspace.raw.rglob("*"):
+        if path.is_file() and "old" not in path.parts:
+            os.utime(path, (written, written))
+    (workspace.raw / "partner_other.txt").write_text("never taken in")
+    told = CliRunner().invoke(
+        app, ["expire", "--home", str(workspace.home), "--at", "2027-01-15", "--dry-run"]
+    )
+    assert "partner_visits: partner_visits.csv would go" in told.output and "till" not in told.output
+    assert (workspace.raw / "partner_visits.csv").exists()
+    told = CliRunner().invoke(app, ["expire", "--home", str(workspace.home), "--at", "2027-01-15"])
+    assert told.exit_code == 0, told.output
+    left = {str(path.relative_to(workspace.raw)) for path in workspace.raw.rglob("*") if path.is_file()}
+    assert left == {"sales.csv", "old/partner_visits.csv", "partner_other.txt"}
 
 
 def test_a_source_without_a_term_is_never_expired(till, put, tmp_path, run):
