@@ -90,7 +90,14 @@ class ShallowTrees:
 
         Approximate (the path's gains) by default; exact SHAP values cost about a hundred times more.
         """
+        return self._parts(self._data(matrix), exact)
+
+    def explained(self, matrix: Matrix, exact: bool = False) -> tuple[Array, Array]:
+        """Return log-odds, the same as `margin`, and each column's part of them."""
         data = self._data(matrix)
+        return self.booster.predict(data, output_margin=True).astype(float), self._parts(data, exact)
+
+    def _parts(self, data: Any, exact: bool) -> Array:
         return self.booster.predict(data, pred_contribs=True, approx_contribs=not exact).astype(float)
 
     def to_dict(self) -> dict[str, Any]:

@@ -53,12 +53,17 @@ class Blend:
         out = np.empty(len(matrix))
         for first in range(0, len(matrix), ROWS_AT_ONCE):
             rows = slice(first, first + ROWS_AT_ONCE)
-            out[rows] = np.sum([w * part.margin(matrix[rows]) for w, part in self._parts()], axis=0)
+            out[rows] = _mean([(w, part.margin(matrix[rows])) for w, part in self._parts()])
         return out
 
     def contributions(self, matrix: Matrix, exact: bool = False) -> Array:
         """Return each column's part of the log-odds; the last is the base."""
-        return np.sum([w * part.contributions(matrix, exact) for w, part in self._parts()], axis=0)
+        return _mean([(w, part.contributions(matrix, exact)) for w, part in self._parts()])
+
+    def explained(self, matrix: Matrix, exact: bool = False) -> tuple[Array, Array]:
+        """Return log-odds, the same as `margin`, and each column's part of them."""
+        told = [(w, *part.explained(matrix, exact)) for w, part in self._parts()]
+        return _mean([(w, margin) for w, margin, _ in told]), _mean([(w, parts) for w, _, parts in told])
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the trees, and return the rest of the state."""
@@ -79,6 +84,16 @@ class Blend:
             boosting and ShallowTrees.from_dict(boosting, columns, folder / "trees.json", n_jobs),
             content["weight"],
         )
+
+
+def _mean(told: list[tuple[float, Array]]) -> Array:
+    """Return the weighted sum, in the first array's place: those of a million persons are large."""
+    (weight, out), *others = told
+    out *= weight
+    for weight, values in others:
+        values *= weight
+        out += values
+    return out
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,10 @@ class QuantileLogistic:
         return np.hstack(blocks) if blocks else np.zeros((len(matrix), 0))
 
     def _block(self, term: dict[str, Any], column: Array) -> Array:
+        parts = self._columns(term, column)
+        return np.column_stack(parts) if parts else np.zeros((len(column), 0))
+
+    def _columns(self, term: dict[str, Any], column: Array) -> list[Array]:
         missing = np.isnan(column)
         parts = [missing.astype(float)] if term["missing"] else []
         if "levels" in term:
@@ -126,37 +130,51 @@ class QuantileLogistic:
             z = np.where(missing, 0.0, np.interp(column, term["knots"], term["scores"]))
             parts += [z, z**2] if len(term["knots"]) > 2 else [z]
             parts += [] if term["atom"] is None else [(column == term["atom"]).astype(float)]
-        return np.column_stack(parts) if parts else np.zeros((len(column), 0))
+        return parts
 
     def margin(self, matrix: Matrix) -> Array:
         """Return log-odds."""
         return self.weighted(matrix, self.coefficients, self.centre) + self.intercept
 
     def weighted(self, matrix: Matrix, weights: Array, centre: Array) -> Array:
-        """Return the weighted sum of each row's terms against a centre.
+        """Return the weighted sum of each row's terms against a centre."""
+        out = np.zeros(len(matrix))
+        for part in self._shares(matrix, weights, centre):
+            out += part
+        return out
+
+    def _shares(self, matrix: Matrix, weights: Array, centre: Array) -> Iterator[Array]:
+        """Yield what each column adds.
 
         Column by column, so that a million rows need no design; and a matrix product may round by the
         number of rows, which this does not.
         """
-        out, first = np.full(len(matrix), -float((centre * weights).sum())), 0
+        first = 0
         for j, term in enumerate(self.terms):
-            block = self._block(term, matrix[:, j].astype(float))
-            for k in range(block.shape[1]):
-                out += block[:, k] * weights[first + k]
-            first += block.shape[1]
-        return out
+            columns = self._columns(term, matrix[:, j].astype(float))
+            own = slice(first, first + len(columns))
+            share = np.full(len(matrix), -float((centre[own] * weights[own]).sum()))
+            for values, weight in zip(columns, weights[own], strict=True):
+                share += values * weight
+            first = own.stop
+            yield share
+
+    def explained(self, matrix: Matrix, exact: bool = False) -> tuple[Array, Array]:
+        """Return log-odds, the same as `margin`, and each column's part of them, against the average person.
+
+        The last part is the base. One pass serves both; the parts are exact either way.
+        """
+        parts = np.empty((len(matrix), len(self.terms) + 1))
+        out = np.zeros(len(matrix))
+        for j, share in enumerate(self._shares(matrix, self.coefficients, self.centre)):
+            parts[:, j] = share
+            out += share
+        parts[:, -1] = self.intercept
+        return out + self.intercept, parts
 
     def contributions(self, matrix: Matrix, exact: bool = False) -> Array:
         """Return each column's part of the log-odds against the average person; the last is the base."""
-        out = np.empty((len(matrix), len(self.terms) + 1))
-        first = 0
-        for j, term in enumerate(self.terms):
-            block = self._block(term, matrix[:, j].astype(float))
-            part = slice(first, first + block.shape[1])
-            out[:, j] = ((block - self.centre[part]) * self.coefficients[part]).sum(axis=1)
-            first = part.stop
-        out[:, -1] = self.intercept
-        return out
+        return self.explained(matrix)[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the whole state, ready for JSON."""

@@ -248,28 +248,40 @@ class Scorer:
         if self.tiers is None:
             raise CdpkitError("a scorer must have tiers before it scores", do="Call `fit_tiers` first")
         X = self._features(X)
-        score = self.probability(X)
+        was = None if before is None else np.asarray(before, dtype=object)
+        told = [
+            self._told(X.iloc[rows], reasons, exact, None if was is None else was[rows])
+            for rows in (slice(k, k + PEOPLE_AT_ONCE) for k in range(0, max(len(X), 1), PEOPLE_AT_ONCE))
+        ]
+        return pd.concat(told) if len(told) > 1 else told[0]
+
+    def _told(self, X: pd.DataFrame, reasons: bool, exact: bool, before: NDArray[Any] | None) -> pd.DataFrame:
+        """Score some rows; with reasons, their columns are transformed once for the score and the reasons."""
+        assert self.tiers is not None
+        if reasons:
+            score, alike, parts = self._explained(X, exact)
+        else:
+            score, alike, parts = self.probability(X), self.resemblance(X), None
         tier = self.tiers.assign(score, before)
-        told: list[list[str]] = []
-        for first in range(0, len(X) if reasons else 0, PEOPLE_AT_ONCE):
-            part = X.iloc[first : first + PEOPLE_AT_ONCE]
-            names = None if self.rule_decides else list(self.classifier.columns_.names)
-            seen = part if names is None else part[names]
-            parts, their = self.estimator.contributions(seen, exact), tier[first : first + len(part)]
-            told += encoded_reasons(parts, seen, tiers=their)
+        seen = X if self.rule_decides else X[list(self.classifier.columns_.names)]
+        why = [[] for _ in range(len(X))] if parts is None else encoded_reasons(parts, seen, tiers=tier)
         return pd.DataFrame(
             {
                 "score": score,
                 "percentile": self.tiers.percentile(score),
                 "decile": self.tiers.decile(score),
                 "tier": pd.Series(tier, index=X.index, dtype="str"),
-                "resemblance": self.resemblance(X),
-                "reasons": pd.Series(
-                    told if reasons else [[] for _ in range(len(X))], index=X.index, dtype=object
-                ),
+                "resemblance": alike,
+                "reasons": pd.Series(why, index=X.index, dtype=object),
             },
             index=X.index,
         )
+
+    def _explained(self, X: pd.DataFrame, exact: bool) -> tuple[Any, Any, pd.DataFrame]:
+        """Return the score, the resemblance and the contributions of some rows."""
+        if self.rule_decides:
+            return self.probability(X), self.resemblance(X), self.estimator.contributions(X, exact)
+        return self.classifier.explained(X[list(self.classifier.columns_.names)], exact)
 
     def score(
         self,

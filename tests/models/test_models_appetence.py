@@ -226,6 +226,17 @@ def test_contributions_name_what_was_planted(fitted: AppetenceClassifier) -> Non
     assert weight.idxmin() in ("noise", "days_since_visit") and weight["visits_30d"] > 2 * weight["noise"]
 
 
+@pytest.mark.parametrize("learner", ["logistic", "boosting", "blend"])
+def test_one_pass_tells_what_three_questions_tell(learner: str) -> None:
+    """The chance, the likeness and the parts that are scored together are those asked for apart, bit for bit."""
+    X, y, _ = _people(1500)
+    model = AppetenceClassifier(learner=learner).fit(X, y)
+    p, alike, parts = model.explained(X.head(300))
+    assert np.array_equal(p, model.predict_proba(X.head(300))[:, 1])
+    assert np.array_equal(alike, model.resemblance(X.head(300)))
+    assert parts.equals(model.contributions(X.head(300)))
+
+
 def test_approximate_reasons_agree_with_exact_ones() -> None:
     """The strongest reason of most people is the same under exact SHAP values."""
     X, y, _ = _people(3000)

@@ -50,6 +50,10 @@ class ValueScorer(Scorer):
         """Return nothing: an amount has no definition to resemble."""
         return np.full(len(X), np.nan)
 
+    def _explained(self, X: pd.DataFrame, exact: bool) -> tuple[Any, Any, pd.DataFrame]:
+        seen = X if self.rule_decides else X[list(self.classifier.columns_.names)]
+        return self.probability(X), self.resemblance(X), self.estimator.contributions(seen, exact)
+
     def judge(
         self, X: pd.DataFrame, y: ArrayLike, *, groups: ArrayLike | None, today: pd.DataFrame,
         times: float = 2.0,
