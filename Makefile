@@ -37,7 +37,7 @@ demo: setup  ## from generated raw exports to dashboards (SERVE=0 stops after th
 # The tests of a file share costly fixtures, so one worker takes them all. Marks of groups would not do: pytest 9.2
 # and pytest-xdist 3.8 ignore them together, without a word (pytest-xdist issue 1386).
 test: lint browser java  ## lint, types, doctests and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15
 
 lint: setup  ## style and types
 	$(BIN)/ruff check .
