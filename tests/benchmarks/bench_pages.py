@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import runpy
 import shutil
 import statistics
@@ -78,13 +79,22 @@ def kernels(pid_of: str) -> int:
     return found
 
 
+def spent() -> float:
+    """Return the CPU seconds of processes started here that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def measured(home: Path, browser: Browser, started: list[str]) -> dict[str, Any]:
     """Measure every page of a workspace, those named from a cold start too."""
     pages: dict[str, dict[str, Any]] = {name: {} for name in names()}
     for name in started:
+        before = spent()
         with ONE["serving"](home) as link:
             cold = visit(browser, address(link, name))
         pages[name] |= {"cold_words_ms": round(cold["words"]), "cold_drawn_ms": round(cold["drawn"])}
+        # Of the server and its kernels, until it has stopped: it renders other pages meanwhile.
+        pages[name]["cold_server_cpu_s"] = round(spent() - before, 2)
     with ONE["serving"](home) as link:
         known = browser.new_context(viewport={"width": 1280, "height": 900})
         visit(browser, address(link, "appetence"), known)
