@@ -198,7 +198,10 @@ REPORTS: dict[str, dict[str, Rows]] = {
     },
     "sequences": {"served": table("served best orders people mean", ("best order", "A > B > C", 6, 900, 0.1))},
     "pressure": {
-        "served": table("pressure cap", ("cap", 6.0)),
+        "served": table(
+            "question served shown effect cap",
+            ("uplift", "rule", False, 0.02, None), ("pressure", "cap", True, None, 6.0), ("departures", "no threshold", False, None, None),
+        ),
         "states": table(
             "state people messages expected", ("saturated", 60, 8.0, 1.0), ("on target", 300, 4.0, 0.0), ("under-solicited", 9, 1.0, 0.0)
         ),
