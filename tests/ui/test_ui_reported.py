@@ -146,6 +146,9 @@ def test_the_segments_page_hides_what_a_subtraction_would_give_back(engine: Duck
     html = shown("segments", payload)
     assert "The group “asleep”: 69% of customers, 39% of the amount spent" in html
     assert "232" in html and "Audience “hot”" in html
+    about = payload["models"]["audience_reach"] | {"frames": {"hot": [{"channel": "email", "n": None}]}}
+    bare = shown("segments", payload | {"models": payload["models"] | {"audience_reach": about}})
+    assert "Audience “hot”" not in bare and "fewer than 20 people lie between two steps" in bare
 
 
 def test_the_sales_page_says_what_three_notebooks_reported(engine: DuckDBEngine) -> None:
@@ -290,6 +293,7 @@ def test_the_channels_page_says_how_mail_is_received(engine: DuckDBEngine) -> No
     assert "gmail" in html and "✗ 0.3% or more" in html and "⚠ 0,1" in html
     assert "tiny.example" not in html
     assert "gmail is above 0.3% of complaints" in html and "▲ above" in html
+    assert "✓ under 0.1%" not in html, "nobody's interval lies under it"
     stop = html[html.index('id="stop"') :]
     assert "silent beyond luck" in stop and ">240<" in stop and ">3<" not in stop
     assert "41" in stop and "the 1% with" not in stop, "nine persons are left out of what is spared"

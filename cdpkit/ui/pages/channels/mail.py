@@ -16,6 +16,9 @@ Row = Mapping[str, Any]
 
 _NOTEBOOK = "45_deliverability"
 
+#: Share of complaints under which a sender is in order.
+_GOOD = 0.001
+
 
 def mail(payload: Payload) -> Html:
     """Show what mailbox providers make of the messages, and the weeks out of what is usual."""
@@ -112,9 +115,11 @@ def _weeks(payload: Mapping[str, Any]) -> Html:
 def _standing(found: Sequence[Row]) -> Text:
     """Say which providers are over a limit of complaints, or that none is."""
     over = [row for row in found if row["threshold"] and row["provider"] != "all"]
+    if not over and any(row["threshold"] for row in found):
+        return text("channels.standing.whole")
     if not over:
-        whole = any(row["threshold"] for row in found)
-        return text("channels.standing.whole") if whole else text("channels.standing.good")
+        sure = all(_surely_under(row) for row in found)
+        return text("channels.standing.good") if sure else text("channels.standing.unsure")
     grave = [row for row in over if row["threshold"] == "over 0.3 %"]
     names = join(", ", *(_provider(row) for row in grave or over))
     level = "over" if grave else "raised"
@@ -133,7 +138,14 @@ def _provider(row: Row) -> Text:
 def _limit(row: Row) -> Text:
     if row["threshold"] == "over 0.3 %":
         return text("channels.limit.over")
-    return text("channels.limit.raised") if row["threshold"] else text("channels.limit.good")
+    if row["threshold"]:
+        return text("channels.limit.raised")
+    return text("channels.limit.good") if _surely_under(row) else text("channels.limit.unsure")
+
+
+def _surely_under(row: Row) -> bool:
+    """Tell whether even the upper end of the interval is under Gmail's limit: few messages prove nothing."""
+    return row["high"] is not None and row["high"] < _GOOD
 
 
 def _fine(value: float) -> Text:

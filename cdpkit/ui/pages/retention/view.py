@@ -19,7 +19,7 @@ Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
 
 #: How much somebody is contacted, against the cap.
-_STATES = ("saturated", "on_target", "under_solicited")
+_STATES = ("saturated", "on_target", "under_solicited", "unknown")
 
 _CHURN, _VALUE = "31_churn", "32_lifetime_value"
 

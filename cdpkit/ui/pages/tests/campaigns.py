@@ -35,7 +35,7 @@ def campaigns(payload: Payload) -> Html:
     drawing = bars(
         "long-run", _finding(found), text("tests.campaigns.subtitle", n=long),
         text("tests.campaigns.summary", len(found), n=number(len(found))), columns, found,
-        source(payload, "long_run"), value="last", low="last_low", high="last_high", axis="+.2f",
+        source(payload, "long_run"), value="last", low="last_low", high="last_high", axis="+,.2~f",
     )  # fmt: skip
     return section("campaigns", title, text("tests.campaigns.lead"), drawing)
 
