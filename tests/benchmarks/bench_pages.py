@@ -25,6 +25,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -49,7 +50,8 @@ def names() -> list[str]:
 
 def address(link: str, name: str) -> str:
     """Return the link of a page."""
-    return link.replace("/page/appetence", "/" if name == "home" else f"/page/{name}")
+    parts = urlsplit(link)
+    return f"{parts.scheme}://{parts.netloc}{'/' if name == 'home' else f'/page/{name}'}?{parts.query}"
 
 
 def visit(browser: Browser, link: str, context: Any = None) -> dict[str, float]:
