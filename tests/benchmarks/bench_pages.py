@@ -98,6 +98,8 @@ def measured(home: Path, browser: Browser, started: list[str]) -> dict[str, Any]
         # Of the server and its kernels, until it has stopped: it renders other pages meanwhile.
         pages[name]["cold_server_cpu_s"] = round(spent() - before, 2)
     with ONE["serving"](home) as link:
+        unmade = crowd(link, names()[-1])
+    with ONE["serving"](home) as link:
         known = browser.new_context(viewport={"width": 1280, "height": 900})
         visit(browser, address(link, "appetence"), known)
         for name in names():
@@ -116,6 +118,10 @@ def measured(home: Path, browser: Browser, started: list[str]) -> dict[str, Any]
         left = kernels(f"CDPKIT_HOME={home}")
     return {
         "pages": pages,
+        f"{VISITORS}_visitors_of_a_page_not_yet_made_ms": {
+            "median": round(statistics.median(unmade)),
+            "high": round(max(unmade)),
+        },
         f"{VISITORS}_visitors_at_once_ms": {
             "median": round(statistics.median(waits)),
             "high": round(max(waits)),
