@@ -68,7 +68,7 @@ bench: setup  ## measure (NAME=appetence for one); results in tests/benchmarks/r
 
 pictures: setup browser  ## the pictures of the README, from the workspace of the last run
 	$(BIN)/python tests/pictures.py --home . --out dashboards/pictures >/dev/null
-	rm -f dashboards/pictures/*-whole.png
+	cd dashboards/pictures && rm -f *-whole.png home-fr.png appetence-en.png
 
 lab: setup  ## JupyterLab on the notebooks, the tour first
 	$(BIN)/jupyter lab --ip 127.0.0.1 --notebook-dir . --LabApp.news_url= notebooks/00_tour.ipynb

@@ -37,7 +37,6 @@ def visit(home: Path, out: Path) -> dict[str, Any]:
             page = chromium.new_page(viewport={"width": 1280, "height": 900})
             page.set_default_timeout(PATIENCE)
             page.goto(link)
-            page.screenshot(path=out / "home-fr.png")
             seen = {language: _read(page, link, language, out) for language in ("fr", "en")}
             seen["download"] = _download(page)
             chromium.close()
@@ -52,10 +51,12 @@ def visit(home: Path, out: Path) -> dict[str, Any]:
 
 
 def _read(page: Page, link: str, language: str, out: Path) -> str:
-    """Read the appetence page in a language; nothing on it may look like a failure."""
-    page.goto(f"{link.split('/?')[0]}/page/appetence?lang={language}")
-    page.wait_for_selector(".js-plotly-plot .main-svg")
-    page.wait_for_timeout(500)
+    """Read the home page and the appetence page in a language; nothing on them may look like a failure."""
+    address = link.split("/?")[0]
+    page.goto(f"{address}/?lang={language}")
+    page.screenshot(path=out / f"home-{language}.png")
+    page.goto(f"{address}/page/appetence?lang={language}")
+    page.locator(f".plot:not([data-drawn={language}])").first.wait_for(state="detached")
     page.screenshot(path=out / f"appetence-{language}.png")
     page.screenshot(path=out / f"appetence-{language}-whole.png", full_page=True)
     text = page.inner_text("main")

@@ -72,14 +72,15 @@ def test_a_figure_is_the_same_in_notebook_table_and_page(demo: SimpleNamespace) 
         assert {row["metric"]: row["value"] for row in figures} == pytest.approx(now, rel=1e-5)
 
 
-def test_the_tour_shows_what_the_night_left(demo: SimpleNamespace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["00_tour", "11_person"])
+def test_a_notebook_aside_shows_what_the_night_left(demo: SimpleNamespace, tmp_path: Path, name: str) -> None:
     """Its every cell runs on a published workspace, takes no lock and changes nothing; no night runs it."""
     before = demo.workspace.lake().status()
-    notebook = nbformat.read(ROOT / "notebooks" / "00_tour.ipynb", as_version=4)
-    notebook.cells[1].source = f'home, language = {str(demo.workspace.home)!r}, "fr"'
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    notebook.cells[1].source += f'\nhome, language = {str(demo.workspace.home)!r}, "fr"'
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
     assert demo.workspace.lake().status() == before
-    assert "tour" not in [path.stem[3:] for path in notebooks.steps(all=True)]
+    assert name[3:] not in [path.stem[3:] for path in notebooks.steps(all=True)]
 
 
 @pytest.mark.req("SEG-15")

@@ -25,7 +25,7 @@ from cdpkit.workspace import Workspace
 CORE = ("load", "identity", "features", "appetence", "audiences", "maturity", "pages")
 
 #: Topics no night runs: they show what it left.
-ASIDE = ("tour",)
+ASIDE = ("tour", "person")
 
 #: Called before a step (no verdict yet) and after it: number from 1, how many, topic, verdict.
 Progress = Callable[[int, int, str, Verdict | None], None]

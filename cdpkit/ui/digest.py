@@ -64,6 +64,17 @@ def alone(count: str) -> Guard:
     return guard
 
 
+def least(count: str) -> Guard:
+    """Guard rows that each rest on people of their own: those of fewer than `k` are left out.
+
+    Examples
+    --------
+    >>> least("n")([{"term": "tent", "n": 40}, {"term": "a name", "n": 2}, {"term": "rest", "n": None}], 20)
+    [{'term': 'tent', 'n': 40}]
+    """
+    return lambda rows, k: [row for row in rows if (row[count] or 0) >= k]
+
+
 def steps(count: str, by: str | None = None) -> Guard:
     """Guard counts that include one another: a step is left out where few people lie between two.
 
@@ -165,7 +176,7 @@ def rows(payload: Mapping[str, Any] | None, model: str, name: str) -> Sequence[M
     """
     if payload is None or not current(payload):
         return []
-    return payload["models"].get(model, {}).get("frames", {}).get(name, [])
+    return payload.get("models", {}).get(model, {}).get("frames", {}).get(name, [])
 
 
 def current(payload: Mapping[str, Any] | None) -> bool:

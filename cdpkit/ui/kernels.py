@@ -6,11 +6,13 @@ import asyncio
 import os
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from nbformat.v4 import new_code_cell
 from tornado import web
 from traitlets import Int
 from voila.notebook_renderer import NotebookRenderer
@@ -18,6 +20,9 @@ from voila.utils import get_page_config
 
 #: What the template writes where a cell failed: Voila answers 200 all the same.
 FAILED = "data-failed"
+
+#: A kernel that starts is left alone as long.
+STARTING = timedelta(minutes=1)
 
 
 class CappedKernels(AsyncMappingKernelManager):
@@ -28,6 +33,7 @@ class CappedKernels(AsyncMappingKernelManager):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._starting, self._visitors = 0, set[str]()
+        self._for_all = set[str]()
 
     @property
     def room(self) -> int:
@@ -38,7 +44,9 @@ class CappedKernels(AsyncMappingKernelManager):
     async def start_kernel(self, *, for_all: bool = False, **kwargs: Any) -> str:  # type: ignore[override]
         """Start a kernel, or refuse a visitor where as many as may live do."""
         if for_all:
-            return await super().start_kernel(**kwargs)
+            kernel_id = await super().start_kernel(**kwargs)
+            self._for_all = {kernel_id}
+            return kernel_id
         if self.room <= 0:
             raise web.HTTPError(503, reason="All kernels are busy")
         self._starting += 1
@@ -50,16 +58,23 @@ class CappedKernels(AsyncMappingKernelManager):
             self._starting -= 1
 
     async def cull_kernel_if_idle(self, kernel_id: str) -> None:
-        """Look at a kernel's idle time, unless it went back meanwhile."""
-        if kernel_id in self:
+        """Look at a kernel's idle time, unless it went back meanwhile, renders for all, or starts."""
+        if kernel_id not in self or kernel_id in self._for_all:
+            return
+        kernel: Any = self.get_kernel(kernel_id)
+        young = utcnow() - kernel.last_activity < STARTING
+        # On a busy machine a kernel takes longer to start than a short limit of idleness.
+        if kernel.execution_state != "starting" or not young:
             await super().cull_kernel_if_idle(kernel_id)
 
 
 class Shelf:
     """Rendered pages of the current publication.
 
-    A page without callbacks is the same for everyone: it is run once by Voila, its kernel goes back at
-    once, and every visitor gets the same words until the next publication or edit of its notebook.
+    A page without callbacks is the same for everyone: it is run once by Voila, and every visitor gets the
+    same words until the next publication or edit of its notebook. Pages that wait are run one after another
+    in one kernel, emptied between two: starting one costs more than running a page. It goes back when no
+    page waits.
 
     Parameters
     ----------
@@ -74,6 +89,7 @@ class Shelf:
         self._pages: dict[str, tuple[object, str]] = {}
         self._tried: dict[str, object] = {}
         self._turn = asyncio.Lock()
+        self._kernel: str | None = None
         self._pooled: str | None = snapshot()
 
     def key(self, name: str) -> tuple[str | None, int]:
@@ -93,7 +109,10 @@ class Shelf:
             return self._pages[name][1]
 
     async def warm(self, names: list[str]) -> None:
-        """Render the pages that changed, once each; a failure is logged and left to the visit."""
+        """Render the pages that changed, once each; a failure is logged and left to the visit.
+
+        The kernel that rendered, for this or for visitors since, then goes back.
+        """
         for name in names:
             try:
                 key = self.key(name)
@@ -102,6 +121,8 @@ class Shelf:
                     await self.html(name)
             except Exception:
                 self.app.log.exception("page %s could not be rendered ahead", name)
+        async with self._turn:
+            await self._give_back()
 
     async def renew_pools(self) -> None:
         """Drop warm kernels that were rendered on another publication; refill where there is room."""
@@ -143,12 +164,29 @@ class Shelf:
             mathjax_url=None,
         )
         await renderer.initialize()
-        kernels = app.kernel_manager
-        kernel_name = renderer.notebook.metadata.kernelspec.name
-        kernel_id = await kernels.start_kernel(
-            for_all=True, kernel_name=kernel_name, path="", env=dict(os.environ)
-        )
+        # Each notebook starts from an empty namespace, as if alone.
+        renderer.notebook.cells.insert(0, new_code_cell("%reset -sf"))
+        kernel_id = await self._at_hand(renderer.notebook.metadata.kernelspec.name)
+        whole = False
         try:
-            return await renderer.generate_content_str(kernel_id, kernels.get_kernel(kernel_id))
+            html = await renderer.generate_content_str(kernel_id, app.kernel_manager.get_kernel(kernel_id))
+            whole = FAILED not in html
+            return html
         finally:
-            await kernels.shutdown_kernel(kernel_id, now=True)
+            if not whole:  # whatever failed in it, the next page shall not meet it
+                await self._give_back()
+
+    async def _at_hand(self, kernel_name: str) -> str:
+        """Return the kernel that renders, started where there is none."""
+        kernels = self.app.kernel_manager
+        if self._kernel is None or self._kernel not in kernels:
+            self._kernel = await kernels.start_kernel(
+                for_all=True, kernel_name=kernel_name, path="", env=dict(os.environ)
+            )
+        return self._kernel
+
+    async def _give_back(self) -> None:
+        """Shut the kernel that renders down, if there is one."""
+        kernel_id, self._kernel = self._kernel, None
+        if kernel_id is not None and kernel_id in self.app.kernel_manager:
+            await self.app.kernel_manager.shutdown_kernel(kernel_id, now=True)

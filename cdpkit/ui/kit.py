@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from cdpkit.ui.messages import LANGUAGES, Text, text
 
+#: A cell that begins or ends with a figure, a sign or a currency before it.
+_FIGURE = re.compile(r"^\W{0,3}\d|\d\W*$")
 _VOID = {"input", "link", "meta", "br", "hr"}
 
 
@@ -119,16 +122,29 @@ def table(caption: Text, columns: Sequence[Text], rows: Iterable[Sequence[Text |
     Html
         The table and the button that saves it as CSV in the reader's language.
     """
-    head = element("tr", [element("th", column, scope="col") for column in columns])
+    title = element("caption", element("span", caption))
+    cells = [list(row) for row in rows]
+    looks = [_look([row[place] for row in cells]) for place in range(len(columns))]
+    head = element(
+        "tr",
+        [
+            element("th", column, scope="col", class_=look)
+            for column, look in zip(columns, looks, strict=True)
+        ],
+    )
     body = [
-        element("tr", element("th", row[0], scope="row"), [element("td", cell) for cell in row[1:]])
-        for row in rows
+        element(
+            "tr",
+            element("th", row[0], scope="row"),
+            [element("td", cell, class_=look) for cell, look in zip(row[1:], looks[1:], strict=True)],
+        )
+        for row in cells
     ]
     return element(
         "div",
         element(
             "div",
-            element("table", element("caption", caption), element("thead", head), element("tbody", body)),
+            element("table", title, element("thead", head), element("tbody", body)),
             class_="scroll",
             tabindex="0",
             role="region",
@@ -224,6 +240,20 @@ def missing(what: Text, need: int, got: int) -> Html:
 
     body = text("empty.need", what=what, need=number(need), got=number(got))
     return notice(text("empty.title"), body)
+
+
+def _look(cells: Sequence[Text | str]) -> str | None:
+    """Return how a column is set: words read from the left, figures line up on the right.
+
+    Examples
+    --------
+    >>> _look(["12 %", "–", "fewer than 20"]), _look(["✓ yes", "no", "–"]), _look([])
+    (None, 'words', None)
+    """
+    said = [cell[LANGUAGES[0]] if isinstance(cell, Mapping) else cell for cell in cells]
+    told = [words for one in said if (words := re.sub(r"<[^>]+>", "", one)) not in ("", "–")]
+    figures = sum(bool(_FIGURE.search(words)) for words in told)
+    return "words" if 2 * figures < len(told) else None
 
 
 def _flat(children: Iterable[Any]) -> Iterable[Any]:

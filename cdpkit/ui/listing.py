@@ -156,8 +156,8 @@ def channel(name: str) -> Text:
 
     Examples
     --------
-    >>> channel("email")["fr"], channel("kiosk")["fr"]
-    ('e-mail', 'kiosk')
+    >>> channel("email")["fr"], channel("fair")["fr"]
+    ('e-mail', 'fair')
     """
     return text(f"channel.{name}") if f"channel.{name}" in catalogue(LANGUAGES[0]) else same(name)
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from cdpkit.errors import CdpkitError
 from cdpkit.ui import page as shell
+from cdpkit.ui import pages
 from cdpkit.ui.kit import Html, element, notice
 from cdpkit.ui.messages import text
 from cdpkit.ui.navigation import Entry, entries
-from cdpkit.ui.pages import PAGES
 from cdpkit.ui.published import published
 from cdpkit.workspace import Workspace
 
@@ -51,7 +50,7 @@ def write(workspace: Workspace, out: Path, dashboards: Path | None = None) -> li
     menu = entries(dashboards or _HERE.parents[1] / "dashboards")
     out.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in PAGES:
+    for name in pages.PAGES:
         html = one(name, found.read(name), menu)
         target = out / ("index.html" if name == "home" else f"{name}.html")
         target.write_text(html, encoding="utf-8")
@@ -80,7 +79,7 @@ def one(name: str, payload: dict[str, Any] | None, menu: list[Entry]) -> Html:
     >>> "<form" in html, 'href="/' in html, "tests.html" in one("home", None, [])
     (False, False, False)
     """
-    body = quiet(shell.shell(import_module(f"cdpkit.ui.pages.{name}").page(payload, menu)))
+    body = quiet(shell.shell(pages.page(name, payload, menu)))
     style, script = (
         (_HERE / "static" / file).read_text(encoding="utf-8") for file in ("cdpkit.css", "cdpkit.js")
     )

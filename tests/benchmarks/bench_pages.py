@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import runpy
 import shutil
 import statistics
@@ -24,6 +25,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, sync_playwright
 
@@ -48,7 +50,8 @@ def names() -> list[str]:
 
 def address(link: str, name: str) -> str:
     """Return the link of a page."""
-    return link.replace("/page/appetence", "/" if name == "home" else f"/page/{name}")
+    parts = urlsplit(link)
+    return f"{parts.scheme}://{parts.netloc}{'/' if name == 'home' else f'/page/{name}'}?{parts.query}"
 
 
 def visit(browser: Browser, link: str, context: Any = None) -> dict[str, float]:
@@ -78,13 +81,24 @@ def kernels(pid_of: str) -> int:
     return found
 
 
+def spent() -> float:
+    """Return the CPU seconds of processes started here that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def measured(home: Path, browser: Browser, started: list[str]) -> dict[str, Any]:
     """Measure every page of a workspace, those named from a cold start too."""
     pages: dict[str, dict[str, Any]] = {name: {} for name in names()}
     for name in started:
+        before = spent()
         with ONE["serving"](home) as link:
             cold = visit(browser, address(link, name))
         pages[name] |= {"cold_words_ms": round(cold["words"]), "cold_drawn_ms": round(cold["drawn"])}
+        # Of the server and its kernels, until it has stopped: it renders other pages meanwhile.
+        pages[name]["cold_server_cpu_s"] = round(spent() - before, 2)
+    with ONE["serving"](home) as link:
+        unmade = crowd(link, names()[-1])
     with ONE["serving"](home) as link:
         known = browser.new_context(viewport={"width": 1280, "height": 900})
         visit(browser, address(link, "appetence"), known)
@@ -104,6 +118,10 @@ def measured(home: Path, browser: Browser, started: list[str]) -> dict[str, Any]
         left = kernels(f"CDPKIT_HOME={home}")
     return {
         "pages": pages,
+        f"{VISITORS}_visitors_of_a_page_not_yet_made_ms": {
+            "median": round(statistics.median(unmade)),
+            "high": round(max(unmade)),
+        },
         f"{VISITORS}_visitors_at_once_ms": {
             "median": round(statistics.median(waits)),
             "high": round(max(waits)),

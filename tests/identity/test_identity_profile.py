@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64decode
 
 import pandas as pd
 import pytest
@@ -13,7 +15,7 @@ from cdpkit.errors import CdpkitError
 from cdpkit.identity.profile import contacts
 from cdpkit.schema import TABLES
 from cdpkit.scrub import holds_personal_values
-from cdpkit.ui.profile import profile_widget
+from cdpkit.ui.profile import profile_finder, profile_widget
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +171,26 @@ def test_the_widget_has_a_tab_a_part_and_spells_nothing_out(language: str) -> No
     text = head.value + "".join(child.value for child in tabs.children)
     assert "zoe.m" not in text and "Martin" not in text and "z•••@o•••.fr" in text
     assert ("masqu" if language == "fr" else "masked") in head.value
+
+
+@pytest.mark.req("IDN-03")
+def test_a_person_is_found_by_an_identifier_that_is_not_kept() -> None:
+    """An address, however spelt, or a pseudonym leads to a masked view; nothing typed stays in the widget."""
+    bar, shown = profile_finder(small(), "en").children
+    field, button = bar.children
+    for typed in ("Zoe.M@Orange.FR ", "p0", "p1"):
+        field.value = typed
+        button.click()
+        (view,) = shown.children
+        head = view.children[0].value
+        assert "p1" in head and field.value == ""
+        assert "may be contacted through" in head.lower() and "e-mail" in head
+        (content,) = re.findall(r"base64,([^\"]+)", head)
+        taken = json.loads(b64decode(content))
+        assert taken["person_id"] == "p1" and taken["withheld"] == {"events": 2}
+        assert not holds_personal_values(b64decode(content).decode()) and not holds_personal_values(head)
+    field.value = "nobody@shop.fr"
+    assert "Nobody is known" in shown.children[0].value and field.value == ""
 
 
 @pytest.mark.req("IDN-03", "WHR-08")

@@ -272,3 +272,28 @@ def narrow(
 def reported() -> dict[str, pd.DataFrame]:
     """The lake's tables where every notebook the pages read reported."""
     return runpy.run_path(str(Path(__file__).with_name("reports.py")))["lake"]()
+
+
+@pytest.fixture(scope="session")
+def scan() -> Callable[[Any], dict[str, list[str]]]:
+    """Return the scan of a page for accessibility (WCAG 2.1 A and AA): its serious and critical findings.
+
+    Every part is unfolded first. The scanner comes from a package of the test environment.
+    """
+    from importlib.resources import files
+
+    axe = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+    def found(page: Any) -> dict[str, list[str]]:
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+        page.evaluate(axe)
+        rules = (
+            "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa'], resultTypes: ['violations']})"
+        )
+        return {
+            one["id"]: [node["html"][:120] for node in one["nodes"][:3]]
+            for one in page.evaluate(rules)["violations"]
+            if one["impact"] in ("serious", "critical")
+        }
+
+    return found

@@ -134,6 +134,49 @@ REPORTS: dict[str, dict[str, Rows]] = {
             ("all", 9000, 21, 0.0023, 0.0015, 0.0036, 0.012, 0.035, "over 0.1 %"),
         ),
         "sunset": table("reason people", ("silent", 240), ("bounces", 60), ("complained", 3)),
+        "chart": table(
+            "provider week sent happened rate centre low high signal threshold outcome",
+            ("gmail", "2026-06-20T00:00:00.000", 1200, 18, 0.015, 0.004, 0.001, 0.009, "above", "over 0.3 %", "complaint"),
+            ("apple", "2026-06-20T00:00:00.000", 900, 3, 0.0033, 0.004, 0.0, 0.01, "", "", "complaint"),
+        ),
+        "spared": table("share people click complaint bounce unsubscribe", (0.01, 9, 0.0, 0.1, 0.1, 0.0), (0.05, 45, 0.012, 0.41, 0.3, 0.2)),
+        "findings": table(
+            "finding field points fix_fr fix_en",
+            ("dkim_missing", "authentication", 30.0, "signez les messages (DKIM)", "sign the messages (DKIM)"),
+        ),
+        "validation": table(
+            "outcome messages happened loss_base loss_rule loss_model auc_rule auc_model decided_by",
+            ("click", 800, 40, 0.2, 0.18, 0.17, 0.7, 0.75, "model"),
+            ("complaint", 800, 4, 0.03, 0.03, None, 0.6, None, "rule"),
+        ),
+    },
+    "journeys": {
+        "intents": table("intent visits people", ("browse", 600, 300), ("compare", 250, 180), ("support", 120, 90), ("cancel", 30, 24)),
+        "intent_proof": table("visits decided_by served rule", (400, "model", 0.91, 0.72)),
+        "needs": table(
+            "segment term people searches zero_share zero_low before growth rising need",
+            ("all", "tente", 90, 120, 0.0, 0.0, 118, 1.0, False, ""),
+            ("all", "kayak", 62, 80, 1.0, 0.95, 10, 7.6, True, "both"),
+            ("all", "jean dupont", 3, 4, 1.0, 0.4, 0, 9.0, False, ""),
+            ("all", "(others)", None, 300, 0.2, 0.1, 290, None, False, ""),
+            ("customers", "tente", 55, 70, 0.0, 0.0, 60, 1.1, False, ""),
+            ("others", "kayak", 41, 50, 1.0, 0.93, 4, 8.0, True, "both"),
+            ("customers", "kayak", 7, 9, 1.0, 0.6, 4, 2.0, False, ""),
+        ),
+        "next": table("touchpoint people", ("site", 240), ("store", 60), ("call", 4)),
+        "touchpoints": table(
+            "who top_1 top_3 se_1 log_loss", ("most frequent", 0.5, 0.9, 0.01, 1.2), ("model", 0.6, 0.95, 0.01, 1.0)
+        ),
+        "served": table("what decided_by", ("intent", "model"), ("next touchpoint", "rule")),
+    },
+    "long_run": {
+        "effects": [
+            {"campaign": "PROGRAMME", "arm": arm, "people": 400, "days": days, "measure": measure, "verdict": verdict,
+             "effect": effect, "low": effect - 1.0, "high": effect + 1.0, "control": 20.0, "found": abs(effect) > 1}
+            for arm, verdict, first, last in (("voucher", "borrowed", 4.0, -3.0), ("club", "slow gain", 0.5, 6.0))
+            for days, effect in ((14, first), (180, last))
+            for measure in ("value", "orders", "repeat")
+        ],
     },
     "upsell": {
         "concordance": table(
@@ -155,7 +198,10 @@ REPORTS: dict[str, dict[str, Rows]] = {
     },
     "sequences": {"served": table("served best orders people mean", ("best order", "A > B > C", 6, 900, 0.1))},
     "pressure": {
-        "served": table("pressure cap", ("cap", 6.0)),
+        "served": table(
+            "question served shown effect cap",
+            ("uplift", "rule", False, 0.02, None), ("pressure", "cap", True, None, 6.0), ("departures", "no threshold", False, None, None),
+        ),
         "states": table(
             "state people messages expected", ("saturated", 60, 8.0, 1.0), ("on target", 300, 4.0, 0.0), ("under-solicited", 9, 1.0, 0.0)
         ),

@@ -83,7 +83,9 @@ def _shown(page: Any, name: str) -> str:
 
 
 @pytest.mark.parametrize("lang", ["fr", "en"])
-def test_page_reads_as_published(open_page: Any, make_payload: Any, lang: str, pictures: Path) -> None:
+def test_page_reads_as_published(
+    open_page: Any, make_payload: Any, lang: str, pictures: Path, scan: Callable[[Any], dict[str, list[str]]]
+) -> None:
     """The words hold no error, and every tile equals the payload's number in the language asked."""
     page, payload = open_page(f"/page/appetence?lang={lang}"), make_payload()
     words = page.inner_text("body")
@@ -100,6 +102,7 @@ def test_page_reads_as_published(open_page: Any, make_payload: Any, lang: str, p
     chart = page.evaluate("document.getElementById('histogram-plot').data.flatMap(trace => trace.y)")
     assert sorted(chart) == sorted(payload["histogram"]["counts"])
     page.screenshot(path=pictures / f"appetence_1280_{lang}.png", full_page=True)
+    assert scan(page) == {}, "a scan of accessibility finds nothing serious"
 
 
 def test_slider_by_keyboard_and_mouse(open_page: Any, make_payload: Any) -> None:

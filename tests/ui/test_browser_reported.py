@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from cdpkit import decisions
 from cdpkit.engine import DuckDBEngine
 from cdpkit.ui import pages
+from cdpkit.ui.published import published
 from cdpkit.workspace import Workspace
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -22,6 +24,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a-token-for-tests-only"
 PATIENCE = 90_000
+DRAWN = "document.querySelectorAll('.plot:not(:has(svg))').length === 0"
 ERRORS = re.compile(r"traceback|undefined|\bNaN\b|\[object|\{\w+\}|\bnull\b|\bNone\b", re.I)
 REPORTED = [name for name in pages.PAGES if name not in ("appetence", "maturity", "home")]
 UNNAMED = """[...document.querySelectorAll('input:not([type=hidden]), button, a, [role=img], [role=region]')].filter(
@@ -66,21 +69,28 @@ def opened(
 
 def _settles(page: Any, expression: str) -> bool:
     """Tell whether something becomes true: the page's policy forbids the browser's own waiting."""
-    for _ in range(75):
-        if page.evaluate(expression):
-            return True
-        page.wait_for_timeout(200)
-    return False
+    deadline = time.monotonic() + PATIENCE / 1000
+    while not (there := page.evaluate(expression)) and time.monotonic() < deadline:
+        page.wait_for_timeout(50)
+    return bool(there)
+
+
+def _pictures(tmp: Path) -> Path:
+    """Return where screenshots are kept."""
+    folder = Path(os.environ.get("CDPKIT_SCREENSHOTS") or tmp)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.mark.parametrize("name", REPORTED)
 def test_a_page_reads_in_both_languages_and_fits_a_phone(
-    opened: tuple[Any, str, Workspace], name: str, tmp_path: Path
+    opened: tuple[Any, str, Workspace],
+    name: str,
+    tmp_path: Path,
+    scan: Callable[[Any], dict[str, list[str]]],
 ) -> None:
-    """The finding is told in both languages, nothing is left over or unnamed, nothing runs off the screen."""
+    """The finding is told, nothing is left over or off the screen, the accessibility scan finds nothing."""
     page, url, _ = opened
-    folder = Path(os.environ.get("CDPKIT_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
     page.set_viewport_size({"width": 1280, "height": 900})
     page.goto(f"{url}/page/{name}?lang=fr&token={TOKEN}")
     for language, width in (("fr", 1280), ("en", 390)):
@@ -88,53 +98,58 @@ def test_a_page_reads_in_both_languages_and_fits_a_phone(
         if language == "en":
             page.locator('[data-lang="en"]').focus()
             page.keyboard.press("Enter")
-        assert _settles(page, "document.querySelectorAll('.plot:not(:has(svg))').length === 0")
+        assert _settles(page, DRAWN)
         words = page.inner_text("body")
         assert not (found := ERRORS.search(words)), found
         assert SAID[name][language] in page.inner_text("h1").replace("\xa0", " ")
         assert _settles(page, f"document.documentElement.scrollWidth <= {width + 1}")
         assert page.evaluate(UNNAMED) == 0
-        page.screenshot(path=folder / f"{name}_{width}_{language}.png", full_page=True)
+        page.screenshot(path=_pictures(tmp_path) / f"{name}_{width}_{language}.png", full_page=True)
+        assert scan(page) == {}
 
 
-@pytest.fixture(scope="module")
-def axe() -> str:
-    """The scanner of accessibility, from a package of the test environment."""
-    from importlib.resources import files
-
-    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
-
-
-def _where(name: str) -> str:
-    return "/" if name == "home" else f"/page/{name}"
-
-
-@pytest.mark.parametrize("name", ["home", *REPORTED, "maturity"])
-def test_a_scan_of_accessibility_finds_nothing_serious(
-    opened: tuple[Any, str, Workspace], name: str, axe: str
+def test_the_maturity_page_reads_in_both_languages_and_fits_a_phone(
+    opened: tuple[Any, str, Workspace], tmp_path: Path, scan: Callable[[Any], dict[str, list[str]]]
 ) -> None:
-    """WCAG 2.1 A and AA: no finding that is serious or critical, charts drawn and every part unfolded."""
-    page, url, _ = opened
+    """The stage and the brake are told, every control has a name, nothing runs off, the scan finds nothing."""
+    page, url, workspace = opened
+    told = published(workspace).read("maturity")["finding"]
+    for language, width in (("fr", 1280), ("en", 390)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"{url}/page/maturity?lang={language}&token={TOKEN}")
+        words = page.inner_text("body")
+        assert not (found := ERRORS.search(words)), found
+        assert told[language].split(".")[0] in words
+        assert page.locator(".stage").count() == 5 and page.locator(".stage.current").count() == 1
+        assert _settles(page, f"document.documentElement.scrollWidth <= {width + 1}")
+        page.screenshot(path=_pictures(tmp_path) / f"maturity_{width}_{language}.png", full_page=True)
+        assert page.evaluate(UNNAMED) == 0
+        assert scan(page) == {}
+
+
+def test_answers_are_saved_by_keyboard_and_shown_as_pending(opened: tuple[Any, str, Workspace]) -> None:
+    """A level chosen with the arrows and a name make a decision in the inbox, whose stage is told at once."""
+    page, url, workspace = opened
     page.set_viewport_size({"width": 1280, "height": 900})
-    page.goto(f"{url}{_where(name)}?lang=fr&token={TOKEN}")
-    assert _settles(page, "document.querySelectorAll('.plot:not(:has(svg))').length === 0")
-    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-    page.evaluate(axe)
-    found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")["violations"]
-    bad = {
-        one["id"]: [node["html"][:120] for node in one["nodes"][:3]]
-        for one in found
-        if one["impact"] in ("serious", "critical")
-    }
-    assert bad == {}
+    page.goto(f"{url}/page/maturity?lang=en&token={TOKEN}")
+    page.locator("#form summary").first.focus()
+    page.keyboard.press("Enter")
+    page.locator('input[name="unified_profile"]:checked').focus()
+    page.keyboard.press("ArrowUp")
+    page.locator('#form input[name="author"]').focus()
+    page.keyboard.type("Ines")
+    page.keyboard.press("Enter")
+    page.locator("#form .outcome span:has-text('saved')").wait_for()
+    assert "Stage" in page.inner_text("#form .outcome")
+    (kept,) = [one for one in decisions.pending(workspace) if one.kind == "maturity"]
+    assert kept.content["answers"]["unified_profile"] == 2 and kept.author == "Ines"
 
 
 def test_the_executive_view_reads_in_both_languages_and_fits_a_phone(
-    opened: tuple[Any, str, Workspace], tmp_path: Path
+    opened: tuple[Any, str, Workspace], tmp_path: Path, scan: Callable[[Any], dict[str, list[str]]]
 ) -> None:
     """The value that leads, three actions, a tree; a tile opens its page in the language chosen."""
     page, url, _ = opened
-    folder = Path(os.environ.get("CDPKIT_SCREENSHOTS") or tmp_path)
     for language, width in (("fr", 1280), ("en", 390)):
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(f"{url}/?lang={language}&token={TOKEN}")
@@ -143,7 +158,8 @@ def test_the_executive_view_reads_in_both_languages_and_fits_a_phone(
         assert {"fr": "12\u202f345", "en": "12,345"}[language] in page.inner_text("h1")
         assert page.locator(".week a").count() == 3 and page.locator(".branch").count() == 4
         assert _settles(page, f"document.documentElement.scrollWidth <= {width + 1}")
-        page.screenshot(path=folder / f"home_{width}_{language}.png", full_page=True)
+        page.screenshot(path=_pictures(tmp_path) / f"home_{width}_{language}.png", full_page=True)
+        assert scan(page) == {}
     page.locator('a.tile[data-tile="retention"]').first.press("Enter")
     assert _settles(page, "location.pathname === '/page/retention' && document.documentElement.lang === 'en'")
 

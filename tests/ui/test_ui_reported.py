@@ -146,6 +146,9 @@ def test_the_segments_page_hides_what_a_subtraction_would_give_back(engine: Duck
     html = shown("segments", payload)
     assert "The group “asleep”: 69% of customers, 39% of the amount spent" in html
     assert "232" in html and "Audience “hot”" in html
+    about = payload["models"]["audience_reach"] | {"frames": {"hot": [{"channel": "email", "n": None}]}}
+    bare = shown("segments", payload | {"models": payload["models"] | {"audience_reach": about}})
+    assert "Audience “hot”" not in bare and "fewer than 20 people lie between two steps" in bare
 
 
 def test_the_sales_page_says_what_three_notebooks_reported(engine: DuckDBEngine) -> None:
@@ -289,4 +292,40 @@ def test_the_channels_page_says_how_mail_is_received(engine: DuckDBEngine) -> No
     html = shown("channels", built("channels", engine))
     assert "gmail" in html and "✗ 0.3% or more" in html and "⚠ 0,1" in html
     assert "tiny.example" not in html
-    assert "silent beyond luck: 240" in html and "marked a message as spam: 3<" not in html
+    assert "gmail is above 0.3% of complaints" in html and "▲ above" in html
+    assert "✓ under 0.1%" not in html, "nobody's interval lies under it"
+    stop = html[html.index('id="stop"') :]
+    assert "silent beyond luck" in stop and ">240<" in stop and ">3<" not in stop
+    assert "41" in stop and "the 1% with" not in stop, "nine persons are left out of what is spared"
+    assert "sign the messages" in html[html.index('id="message"') :]
+
+
+def test_the_sales_page_tells_searches_by_segment_without_naming_few(engine: DuckDBEngine) -> None:
+    """Terms in vain come first; a term of three persons, or a segment of seven, is told nowhere."""
+    payload = built("sales", engine)
+    found = [(row["term"], row["people"], row["customers"], row["others"]) for row in payload["searches"]]
+    assert found == [("kayak", 62, None, 41), ("tente", 90, 55, None)]
+    assert "jean dupont" not in json.dumps(payload)
+    html = shown("sales", payload)
+    assert "1 search finds nothing: “kayak”" in html and "✗ finds nothing, ▲ rising" in html
+    assert "100% (at least 95%)" in html and "× 7.6" in html
+
+
+def test_the_moments_page_says_what_visits_are_for_and_where_people_come_next(engine: DuckDBEngine) -> None:
+    """Shares of the visits, who decided and how well; a place of four persons takes its neighbour with it."""
+    payload = built("moments", engine)
+    html = shown("moments", payload)
+    assert "60% of visits are there to browse; 15% ask for help or cancel" in html
+    assert "accuracy (mean F1) is 0.91; the rule’s is 0.72" in html
+    assert [row["people"] for row in payload["models"]["journeys"]["frames"]["next"]] == [240, None, None]
+    assert "names 60% of next contacts right (between 58% and 62%)" in html
+    assert "the rule is served" in html[html.index('id="ahead"') :]
+
+
+def test_the_tests_page_sets_the_long_run_beside_the_first_days(engine: DuckDBEngine) -> None:
+    """One campaign lasts, another only sold at first: amounts with their intervals, verdicts in words."""
+    html = shown("tests", built("tests", engine))
+    part = html[html.index('id="campaigns"') : html.index('id="waiting"')]
+    assert "1 of 2 campaigns adds value in the long run; 1 only looked good at first" in part
+    assert "€6.00 [€5.00; €7.00]" in part and "-€3.00" in part.replace("−", "-")
+    assert "▼ borrowed" in part and "▲ slow gain" in part

@@ -6,10 +6,12 @@ import http.client
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from cdpkit import decisions
@@ -59,6 +61,15 @@ class Client:
                 self.cookies[key] = rest.split(";")[0]
         connection.close()
         return answer.status, {k.lower(): v for k, v in answer.getheaders()}, content
+
+
+def kernels(server: int) -> int:
+    """Count the kernels of a server."""
+    found = 0
+    for one in psutil.Process(server).children(recursive=True):
+        with suppress(psutil.Error):
+            found += any("ipykernel_launcher" in word for word in one.cmdline())
+    return found
 
 
 @pytest.fixture
@@ -171,13 +182,17 @@ def test_failed_page_is_an_error_without_its_secret(visitor: Client, served: Any
 
 @pytest.mark.parametrize("narrow", [600], indirect=True)
 def test_kernel_cap_answers_503(narrow: Any) -> None:
-    """Pages with callbacks hold kernels: over the cap visitors are told to wait."""
+    """Pages with callbacks hold kernels: over the cap visitors wait; what rendered for all goes back."""
     visitor = Client(narrow.url)
     visitor.ask(f"/?token={TOKEN}")
     assert visitor.ask("/page/live")[0] == 200
     status, headers, content = visitor.ask("/page/live")
     assert status == 503 and headers["retry-after"] and "Réessayez" in content.decode()
     assert visitor.ask("/page/appetence")[0] == 200  # a page for all has its own place
+    deadline = time.monotonic() + 60
+    while kernels(narrow.pid) > 1 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert kernels(narrow.pid) == 1, "the visitor's alone"
 
 
 @pytest.mark.parametrize("narrow", [2], indirect=True)

@@ -9,6 +9,8 @@ from cdpkit.ui.plain import plain
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
+    from cdpkit.ui.navigation import Entry
+    from cdpkit.ui.page import Page
 
 #: Pages in the order of the navigation; each is a package with a `build` module.
 PAGES = (
@@ -39,3 +41,23 @@ def build(engine: Engine, **options: Any) -> dict[str, dict[str, Any]]:
     """
     built = {name: import_module(f"cdpkit.ui.pages.{name}.build").build(engine, **options) for name in PAGES}
     return {name: plain(payload) for name, payload in built.items() if payload is not None}
+
+
+def page(name: str, payload: dict[str, Any] | None, menu: list[Entry]) -> Page:
+    """Return a page as it is shown; without a payload it says what it waits for.
+
+    Parameters
+    ----------
+    name : str
+        One of `PAGES`.
+    payload : dict or None
+        What `build` made of it.
+    menu : list of Entry
+        The navigation beside it.
+
+    Examples
+    --------
+    >>> page("tests", None, []).name
+    'tests'
+    """
+    return import_module(f"cdpkit.ui.pages.{name}").page(payload, menu)

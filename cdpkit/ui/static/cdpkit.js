@@ -81,7 +81,11 @@
       plot.spec ??= json(holder);
       const spec = worded(plot.spec);
       spec.layout.separators = lang === "fr" ? ",\u202f" : ".,";
-      if (plot.clientWidth < 480) spec.layout.font.size = 12;
+      if (plot.clientWidth < 480) {
+        spec.layout.font.size = 12;
+        // Labels above narrow bands stand on two lines: the shape, then the word.
+        for (const note of spec.layout.annotations ?? []) note.text = note.text.replace(" ", "<br>");
+      }
       Plotly.react(plot, spec.data, spec.layout, { displayModeBar: false, responsive: true })
         .then(() => plot.setAttribute("data-drawn", lang));
     }

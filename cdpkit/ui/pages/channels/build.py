@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.ui.digest import gather, parts
-from cdpkit.ui.privacy import K
+from cdpkit.ui.digest import Guard, Rows, gather, least, parts
 
 if TYPE_CHECKING:
     from cdpkit.engine import Engine
+
+#: Weeks out of the ordinary shown at most, the latest.
+SIGNALS = 12
 
 
 def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] | None:
@@ -21,14 +23,24 @@ def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] 
     currency : str
         ISO 4217 code of the amounts shown.
     """
-    names = ("effects", "scorecard", "synergies", "scenario", "served")
-    mail = {"providers": None, "sunset": parts("people")}
-    page = gather(engine, "channels", {"attribution": dict.fromkeys(names), "deliverability": mail})
+    attribution: dict[str, Guard | None] = dict.fromkeys(("effects", "scenario", "served"))
+    attribution |= {"scorecard": least("paths"), "synergies": least("paths")}
+    mail = {
+        "providers": least("sent"),
+        "chart": least("sent"),
+        "sunset": parts("people"),
+        "spared": least("people"),
+        "findings": None,
+        "validation": least("messages"),
+    }
+    page = gather(engine, "channels", {"attribution": attribution, "deliverability": mail})
     if page is None:
         return None
     told = page["models"].get("deliverability", {}).get("frames", {})
-    told["providers"] = [row for row in told.get("providers", []) if row["sent"] >= K]
-    frames = page["models"].get("attribution", {}).get("frames", {})
-    for name in ("scorecard", "synergies"):
-        frames[name] = [row for row in frames.get(name, []) if row["paths"] >= K]
+    told["chart"] = _lately([row for row in told.get("chart", []) if row["signal"]])
     return page | {"currency": currency}
+
+
+def _lately(signals: Rows) -> Rows:
+    """Keep the last weeks that were out of the ordinary: older ones are history."""
+    return sorted(signals, key=lambda row: row["week"])[-SIGNALS:]

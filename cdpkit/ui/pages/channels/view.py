@@ -8,15 +8,16 @@ from typing import Any
 from cdpkit.ui import page as shell
 from cdpkit.ui.digest import current, rows
 from cdpkit.ui.formats import money, number, percent
-from cdpkit.ui.kit import Html, element, section
+from cdpkit.ui.kit import Html, section
 from cdpkit.ui.listing import Column, bars, between, channel, few, listing, made, source, waiting, written
-from cdpkit.ui.messages import Text, join, same, text
+from cdpkit.ui.messages import Text, join, text
 from cdpkit.ui.navigation import Entry
+from cdpkit.ui.pages.channels.mail import mail, message, stop
 
 Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
 
-_NOTEBOOK, _MAIL = "44_attribution", "45_deliverability"
+_NOTEBOOK = "44_attribution"
 
 
 def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
@@ -29,7 +30,7 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    parts = [part(payload) for part in (added, credits, together, scenario, mail)]
+    parts = [part(payload) for part in (added, credits, together, scenario, mail, stop, message)]
     return made("channels", payload, finding(payload), text("channels.definition"), parts, (), menu)
 
 
@@ -128,48 +129,6 @@ def scenario(payload: Payload) -> Html:
     return section(
         "scenario", title, text("channels.scenario.lead"), listing(title, columns, found, "scenario")
     )
-
-
-def mail(payload: Payload) -> Html:
-    """Show what mailbox providers make of the messages, and how many persons to write to no more."""
-    title, found = text("channels.mail.title"), rows(payload, "deliverability", "providers")
-    if payload is None or not found:
-        return waiting("mail", title, _MAIL)
-    columns = [
-        Column(text("channels.column.provider"), _provider),
-        Column(text("channels.column.sent"), written("sent")),
-        Column(text("channels.column.complaints"), between("complaint_rate", _fine)),
-        Column(text("channels.column.bounces"), written("bounce_rate", percent)),
-        Column(text("channels.column.clicks"), written("click_rate", percent)),
-        Column(text("channels.column.limit"), _limit),
-    ]
-    stops = rows(payload, "deliverability", "sunset")
-    lines = [
-        element("li", text(f"channels.sunset.{row['reason']}", n=_hidden(row["people"], payload["k"])))
-        for row in stops
-    ]
-    said = element("ul", lines, class_="note") if lines else None
-    drawing = listing(title, columns, found, "mail-providers")
-    return section("mail", title, text("channels.mail.lead"), drawing, *([said] if said else []))
-
-
-def _provider(row: Row) -> Text:
-    known = row["provider"] in ("all", "other")
-    return text(f"channels.provider.{row['provider']}") if known else same(str(row["provider"]))
-
-
-def _limit(row: Row) -> Text:
-    if row["threshold"] == "over 0.3 %":
-        return text("channels.limit.over")
-    return text("channels.limit.raised") if row["threshold"] else text("channels.limit.good")
-
-
-def _fine(value: float) -> Text:
-    return percent(value, 2)
-
-
-def _hidden(people: float | None, k: int) -> Text:
-    return text("hidden.under", k=number(k)) if people is None else number(people)
 
 
 def _named(row: Row) -> Text:

@@ -19,6 +19,9 @@ Row = Mapping[str, Any]
 
 _NOTEBOOK = "00_load"
 
+#: What is sent otherwise than planned, as the tracking plan calls it.
+_FAULTS = ("not_planned", "missing")
+
 
 def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     """Return the data page of a published payload, empty states where nothing was reported.
@@ -141,7 +144,7 @@ def plan(payload: Payload) -> Html:
     columns = [
         Column(text("data.column.event"), written("event", same)),
         Column(text("data.column.property"), written("property", same)),
-        Column(text("data.column.fault"), written("fault", same)),
+        Column(text("data.column.fault"), _fault),
         Column(text("data.column.rows"), written("rows")),
         Column(text("data.column.share"), written("share", percent)),
     ]
@@ -293,3 +296,8 @@ def _people(k: int) -> Any:
 
 def _rate(row: Row) -> Text:
     return percent(row["matched"] / row["records"]) if row["records"] else same("–")
+
+
+def _fault(row: Row) -> Text:
+    fault = row["fault"].replace(" ", "_")
+    return text(f"data.fault.{fault}") if fault in _FAULTS else same(row["fault"])

@@ -151,7 +151,8 @@ def proofs(payload: Payload) -> Html:
     ]
     names = ("criterion", "declared", "measured", "value", "proof")
     columns = [text(f"maturity.column.{name}") for name in names]
-    title = text("maturity.proofs.title", n=number(flattered))
+    none = text("maturity.proofs.title.none")
+    title = text("maturity.proofs.title", n=number(flattered)) if flattered else none
     return section(
         "proofs", title, text("maturity.proofs.lead"), table(title, columns, rows, "maturity-criteria")
     )

@@ -1,10 +1,10 @@
-"""The moments page out of the lake: the reports of send time, pressure, sequences and deliverability."""
+"""The moments page out of the lake: the reports of send time, pressure, sequences and journeys."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.ui.digest import Guard, Rows, gather, parts
+from cdpkit.ui.digest import Guard, Rows, gather, least, parts
 from cdpkit.ui.privacy import K
 
 if TYPE_CHECKING:
@@ -22,17 +22,19 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     wanted: dict[str, dict[str, Guard | None]] = {
         "send_time": {"hours": None, "validation": None, "served": None},
         "upsell": {"moments": parts("customers")},
-        "pressure_ledger": {"months": None},
+        "pressure_ledger": {"months": least("persons")},
         "sequences": {"served": None},
+        "journeys": {
+            "intents": parts("people"),
+            "intent_proof": least("visits"),
+            "next": parts("people"),
+            "touchpoints": None,
+            "served": None,
+        },
     }
     page = gather(engine, "moments", wanted)
     if page is None:
         return None
-    for about in (page["models"].get("pressure_ledger"),):
-        if about:
-            about["frames"]["months"] = [
-                row for row in about["frames"].get("months", []) if row["persons"] >= K
-            ]
     sent = page["models"].get("send_time", {}).get("frames", {})
     people: dict[tuple[int, str], int] = {}
     for row in sent.get("hours", []):

@@ -13,6 +13,7 @@ from cdpkit.ui.kit import Html, card, element, figure, notice, section, table
 from cdpkit.ui.listing import Column, few, listing, made, source, waiting, written
 from cdpkit.ui.messages import Text, same, text
 from cdpkit.ui.navigation import Entry
+from cdpkit.ui.pages.moments.visits import ahead, intents
 from cdpkit.ui.theme import GRID, TIERS, layout
 
 Payload = Mapping[str, Any] | None
@@ -34,7 +35,7 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    shown = [part(payload) for part in (hours, sureness, rhythm, order, up, proof)]
+    shown = [part(payload) for part in (hours, sureness, rhythm, order, up, intents, ahead, proof)]
     parts = [part for part in shown if part is not None]
     return made("moments", payload, finding(payload), text("moments.definition"), parts, (), menu)
 

@@ -19,7 +19,7 @@ Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
 
 #: How much somebody is contacted, against the cap.
-_STATES = ("saturated", "on_target", "under_solicited")
+_STATES = ("saturated", "on_target", "under_solicited", "unknown")
 
 _CHURN, _VALUE = "31_churn", "32_lifetime_value"
 
@@ -149,10 +149,9 @@ def _effect(payload: Payload) -> list[Html]:
     served, states = rows(payload, "pressure", "served"), rows(payload, "pressure", "states")
     if not served:
         return [notice(text("waiting.title"), text("waiting.run", notebook="42_pressure.ipynb"))]
-    if served[0]["pressure"] == "cap" and served[0]["cap"] is not None:
-        said = text("retention.effect.cap", cap=number(served[0]["cap"]))
-    else:
-        said = text("retention.effect.none")
+    cap = next((row.get("cap") for row in served if row.get("question") == "pressure"), None)
+    none = text("retention.effect.none")
+    said = none if cap is None else text("retention.effect.cap", cap=number(cap))
     columns = [
         Column(text("retention.column.state"), _state),
         Column(text("axis.people"), written("people")),

@@ -1,11 +1,12 @@
-"""The sales page out of the lake: the reports of the lookalike, cross-sell and up-sell notebooks."""
+"""The sales page out of the lake: the reports of lookalike, cross-sell, up-sell and journeys."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from cdpkit.ui import actions
-from cdpkit.ui.digest import Rows, gather, parts, steps
+from cdpkit.ui.digest import Guard, Rows, gather, least, parts, steps
+from cdpkit.ui.pages.sales.searches import told
 from cdpkit.ui.privacy import K
 
 if TYPE_CHECKING:
@@ -19,14 +20,14 @@ EDITED, LISTED = 300, 10
 
 
 def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
-    """Return the page's payload, or None before one of the three notebooks reported.
+    """Return the page's payload, or None before one of these notebooks reported.
 
     Parameters
     ----------
     engine : Engine
         Sees ``reports`` and ``products``.
     """
-    wanted = {
+    wanted: dict[str, dict[str, Guard | None]] = {
         "lookalike": {"audiences": parts("people", by="audience"), "reach": None},
         "cross_sell": {
             "lists": None,
@@ -35,6 +36,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
             "products": parts("people", by="product_id"),
         },
         "upsell": {"concordance": None, "moments": parts("customers")},
+        "journeys": {"needs": least("people")},
     }
     page = gather(engine, "sales", wanted)
     if page is None:
@@ -51,6 +53,7 @@ def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
     offers = [actions.offer("twins", "lookalike", "decile = 1")] if "lookalike" in page["models"] else []
     return page | {
         "rules_held": held,
+        "searches": told(page),
         "names": _names(engine, named),
         "catalogue": _names(engine, _sold(engine)) if crossed else {},
         "present": _present(kept, crossed.get("own", [])),

@@ -13,6 +13,7 @@ from cdpkit.ui.kit import Html, element, notice, section
 from cdpkit.ui.listing import Column, bars, between, few, listing, made, source, waiting, written
 from cdpkit.ui.messages import Text, same, text
 from cdpkit.ui.navigation import Entry
+from cdpkit.ui.pages.sales.searches import searches
 
 Payload = Mapping[str, Any] | None
 Row = Mapping[str, Any]
@@ -34,7 +35,7 @@ def page(payload: Payload, menu: list[Entry] | None = None) -> shell.Page:
     menu : list of Entry, optional
         Navigation; that of the current folder when absent.
     """
-    parts = [part(payload) for part in (twins, reach, cross, lists, products, upsell, proof)]
+    parts = [part(payload) for part in (twins, reach, cross, lists, products, searches, upsell, proof)]
     return made("sales", payload, finding(payload), text("sales.definition"), parts, (), menu)
 
 

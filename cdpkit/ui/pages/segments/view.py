@@ -9,7 +9,7 @@ from cdpkit.ui import page as shell
 from cdpkit.ui.digest import current, rows
 from cdpkit.ui.exports import export
 from cdpkit.ui.formats import number, percent
-from cdpkit.ui.kit import Html, element, section
+from cdpkit.ui.kit import Html, element, notice, section
 from cdpkit.ui.listing import Column, bars, channel, few, listing, made, source, waiting, written
 from cdpkit.ui.messages import Text, text
 from cdpkit.ui.navigation import Entry
@@ -150,9 +150,13 @@ def audiences(payload: Payload) -> Html:
         return waiting("audiences", title, "50_audiences")
     frames = payload["models"]["audience_reach"]["frames"]
     tables = [
-        _reach(text("segments.audiences.one", name=name), found, f"reach-{name}")
+        _reach(text("segments.audiences.one", name=name.replace("_", " ")), found, f"reach-{name}")
         for name, found in frames.items()
+        if any(row["n"] is not None for row in found)
     ]
+    if not tables:
+        said = notice(text("empty.title"), text("segments.audiences.few", k=number(payload["k"])))
+        return section("audiences", title, text("segments.audiences.lead"), said)
     return section(
         "audiences", title, text("segments.audiences.lead"), element("div", *tables, class_="stack")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from cdpkit.ui.digest import FORMAT, Rows
+from cdpkit.ui.digest import FORMAT, Rows, gather, least
 from cdpkit.ui.privacy import K
 
 if TYPE_CHECKING:
@@ -57,28 +57,33 @@ _ACTIVATIONS = """
 """
 
 
-def build(engine: Engine, **_: Any) -> dict[str, Any] | None:
+def build(engine: Engine, *, currency: str = "EUR", **_: Any) -> dict[str, Any] | None:
     """Return the page's payload, or None where nothing was drawn and nothing left.
 
     Parameters
     ----------
     engine : Engine
-        Sees ``assignments, orders, membership, activation_log``.
+        Sees ``assignments, orders, membership, activation_log, reports``.
+    currency : str
+        ISO 4217 code of the amounts shown.
 
     Returns
     -------
     dict or None
         ``judged`` (see `cdpkit.evaluate.arms`; arms of few people are left out with their test), ``dates`` of
-        each test, ``unjudged`` tests without a control group, and ``waiting`` activations.
+        each test, ``unjudged`` tests without a control group, ``waiting`` activations, and what the
+        notebook of the long run reported.
     """
     held = engine.tables()
     judged, dates, unjudged = _judged(engine) if {"assignments", "orders"} <= set(held) else ([], {}, 0)
     waiting = _waiting(engine.query(_ACTIVATIONS).to_pandas()) if "activation_log" in held else []
-    if not judged and not waiting and not unjudged:
+    told = gather(engine, "tests", {"long_run": {"effects": least("people")}})
+    if not judged and not waiting and not unjudged and told is None:
         return None
     return {
         "page": "tests", "format": FORMAT, "k": K, "days": DAYS, "judged": judged, "dates": dates,
-        "unjudged": unjudged, "waiting": waiting,
+        "unjudged": unjudged, "waiting": waiting, "currency": currency,
+        "models": told["models"] if told else {},
     }  # fmt: skip
 
 

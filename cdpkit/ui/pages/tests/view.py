@@ -12,6 +12,7 @@ from cdpkit.ui.kit import Html, element, notice, section
 from cdpkit.ui.listing import Column, bars, between, channel, listing, written
 from cdpkit.ui.messages import Text, join, same, text
 from cdpkit.ui.navigation import Entry
+from cdpkit.ui.pages.tests.campaigns import campaigns
 
 Payload = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -37,7 +38,7 @@ def page(payload: Payload | None, menu: list[Entry] | None = None) -> shell.Page
         return shell.Page(
             "tests", text("tests.title"), text("tests.definition"), None, [words, wheel()], **extra
         )
-    parts = [judged(payload), waiting(payload), wheel()]
+    parts = [judged(payload), campaigns(payload), waiting(payload), wheel()]
     return shell.Page("tests", finding(payload), text("tests.definition"), trust(payload), parts, **extra)
 
 
