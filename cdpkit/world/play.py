@@ -74,6 +74,7 @@ class Tally:
     clicks: np.ndarray
     unsubscribes: np.ndarray
     visits: np.ndarray
+    carts_left: np.ndarray
     orders: np.ndarray
     orders_shown: np.ndarray
     departures: np.ndarray
@@ -105,6 +106,7 @@ class Tally:
             ):
                 self.count(name, person[which])
         self.count("visits", seen["person"])
+        self.count("carts_left", seen["person"][seen["adds"] & ~seen["ordered"]])
         for name in ("orders", "orders_shown"):
             self.count(name, seen["person"][seen["ordered"]])
         self.count("orders", store["person"])
@@ -229,8 +231,8 @@ def play(
     -------
     DataFrame
         ``policy, person, replicate`` (all persons there by `end`), ``messages, opens`` (by humans),
-        ``clicks, unsubscribes`` (complaints included), ``visits, orders, orders_shown`` (those that can be
-        told whose they are), ``departures, value_minor, value_shown_minor`` (before returns),
+        ``clicks, unsubscribes`` (complaints included), ``visits, carts_left, orders, orders_shown`` (those
+        that can be told whose they are), ``departures, value_minor, value_shown_minor`` (before returns),
         ``expected_orders`` (the sum of each day's chance of an order that shows: the same mean as their
         number, with less noise) and ``chance`` (of at least one, given each day's past).
 
